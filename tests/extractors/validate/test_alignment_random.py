@@ -1,4 +1,4 @@
-"""Alignment of generated answers with random tokenisations: the generator knows each value's bytes while it writes them."""
+"""Alignment of generated answers with random tokens: the generator records the bytes of each value."""
 
 import json
 import math
@@ -31,13 +31,13 @@ WORDS = [
     "<b>",
     "",
 ]
-LITERALS = ["<|im_end|>", "</s>", "<0x41>"]  # as text of a value
+LITERALS = ["<|im_end|>", "</s>", "<0x41>"]  # they may occur in the text of a value
 SPECIAL = ["<|im_end|>", "</s>", "<eos>", "", "<|endoftext|>"]
 PUNCTUATION = set(b'{}[],:" \t\r\n')
 
 
 class Paper(BaseModel):
-    """A document with a field of every kind of value."""
+    """A document with a field of every kind."""
 
     model_config = ConfigDict(populate_by_name=True)
     company: str | None = None
@@ -45,7 +45,7 @@ class Paper(BaseModel):
     paid: bool | None = None
     lines: list[object] | None = None
     seller: dict[str, object] | None = None
-    größe: int | None = None  # noqa: PLC2401 - keys beyond ASCII are read, too
+    größe: int | None = None  # noqa: PLC2401 - tests a key beyond ASCII
     anything: object = None
 
 
@@ -54,7 +54,7 @@ KEYS = {name: [name] for name in Paper.model_fields} | {"total": ["grand_total",
 
 @dataclass
 class Writer:
-    """Writes one answer and notes where the values stand; `spans` has the first and the last byte of each field's value."""
+    """Writes one answer and records the first and the last byte of each field's value in `spans`."""
 
     random: random.Random
     text: bytearray = field(default_factory=bytearray)
@@ -69,7 +69,7 @@ class Writer:
         self.put(self.random.choice(["", "", " ", "\n  ", "\t"]))
 
     def string(self, text):
-        """Quoted, with characters escaped at random."""
+        """Write a quoted text with random escapes."""
         escaped = json.dumps(text, ensure_ascii=self.random.random() < 0.3)
         if self.random.random() < 0.1 and "\\" not in escaped:
             escaped = escaped.replace("a", "\\u0061")
@@ -80,7 +80,7 @@ class Writer:
         return "".join(self.random.choice(pool) for _ in range(self.random.randrange(4)))
 
     def value(self, kind, depth=0):
-        """One value of this kind."""
+        """Write one value of this kind."""
         kind = kind if kind != "anything" else self.random.choice(["company", "total", "paid", "lines", "seller"])
         if self.random.random() < 0.2:
             self.put("null")
@@ -111,12 +111,12 @@ class Writer:
         self.put("]" if is_list else "}")
 
     def document(self):
-        """An object with some of the fields, in any order, one perhaps twice, and a key that is no field."""
+        """Write an object with some fields in any order, sometimes one twice, and a key that is no field."""
         names = self.random.sample([*KEYS, "other"], self.random.randrange(1, 8))
         if names == ["other"]:
             names.append("paid")
         if self.random.random() < 0.15:
-            names.insert(0, names[-1])  # the last one counts
+            names.insert(0, names[-1])  # the last occurrence counts
         self.put("{")
         for place, name in enumerate(names):
             if place:
@@ -129,7 +129,7 @@ class Writer:
             self.put(":")
             self.blank()
             start, first = len(self.text), self.spans.get(name)
-            if first:  # a name that stands twice with different values makes no document
+            if first:  # a repeated name with different values would be refused
                 self.text += self.text[slice(*first)]
             else:
                 self.value("company" if name == "other" else name)
@@ -139,8 +139,8 @@ class Writer:
         self.spans.pop("other", None)
 
     def answer(self):
-        """The document with what models put around it; returns the content as the server gives it."""
-        before, after = self.random.choice(AROUND)
+        """Write the document with a wrapper, and return the content as the server sends it."""
+        before, after = self.random.choice(WRAPPERS)
         self.put(before)
         self.begin = len(self.text)
         self.document()
@@ -149,7 +149,7 @@ class Writer:
         return document if "<tool_call>" in before else self.text.decode()
 
 
-AROUND = [
+WRAPPERS = [
     ("", ""),
     ("", "\n"),
     (" ", ""),
@@ -171,13 +171,13 @@ class Token:
     logprob: float
 
 
-def cut(whole, begin, randomness, *, special, unreadable):
-    """The bytes cut at random into tokens, with special tokens between those of the document, which begins at `begin`."""
+def split_into_tokens(whole, begin, randomness, *, special, unreadable):
+    """Splits the bytes at random into tokens, with special tokens after `begin`, where the document begins."""
     tokens, at = [], 0
     longest = randomness.choice([1, 4, 12, 60])
     while at < len(whole):
         end = min(at + randomness.randint(1, longest), len(whole))
-        tokens.append(Token(write(whole[at:end], unreadable=unreadable), at, end, -randomness.expovariate(2.0)))
+        tokens.append(Token(decode_piece(whole[at:end], unreadable=unreadable), at, end, -randomness.expovariate(2.0)))
         at = end
         if special and at > begin and randomness.random() < 0.1:
             tokens.append(Token(randomness.choice(SPECIAL), at, at, -randomness.expovariate(0.1)))
@@ -185,42 +185,42 @@ def cut(whole, begin, randomness, *, special, unreadable):
     return tokens
 
 
-def write(piece, *, unreadable):
-    """A token as servers write it: a part of a character in byte notation, or as a sign that it is unreadable."""
+def decode_piece(piece, *, unreadable):
+    """The text of a token as servers send it: part of a character in byte notation, or a replacement character."""
     try:
         return piece.decode()
     except UnicodeDecodeError:
         return piece.decode("utf-8", "replace") if unreadable else "".join(f"<0x{byte:02X}>" for byte in piece)
 
 
-def owners(whole, tokens):
-    """The tokens of each byte; of a run beyond ASCII in which a token is unreadable anywhere, all of the run's."""
-    owned = [set() for _ in whole]
+def find_owners(whole, tokens):
+    """The tokens that wrote each byte; all tokens of a run beyond ASCII share it if one is unreadable."""
+    owners = [set() for _ in whole]
     for number, token in enumerate(tokens):
         for at in range(token.start, token.end):
-            owned[at].add(number)
+            owners[at].add(number)
     if any("\ufffd" in token.text for token in tokens):
         at = 0
         while at < len(whole):
             end = at
             while end < len(whole) and whole[end] >= 0x80:
                 end += 1
-            shared = set().union(*owned[at:end])
-            owned[at:end] = [shared] * (end - at)
+            shared = set().union(*owners[at:end])
+            owners[at:end] = [shared] * (end - at)
             at = max(end, at + 1)
-    return owned
+    return owners
 
 
-def expect(span, whole, tokens, owned):
-    """Least, mean, first, total, length and not_null of a value, from the definition."""
+def compute_expected(span, whole, tokens, owners):
+    """Least, mean, first, total, length, not_null and confidence of a value, computed from their definitions."""
     start, end = span
     value = whole[start:end]
-    overlapping = sorted(set().union(*owned[start:end]))
+    overlapping = sorted(set().union(*owners[start:end]))
     chosen = overlapping
     if value[:1] == b'"' and end - start > 2:
-        chosen = sorted(set().union(*owned[start + 1 : end - 1]))
+        chosen = sorted(set().union(*owners[start + 1 : end - 1]))
     elif value[:1] in {b"[", b"{"}:
-        with_content = {number for at in range(start, end) if whole[at] not in PUNCTUATION for number in owned[at]}
+        with_content = {number for at in range(start, end) if whole[at] not in PUNCTUATION for number in owners[at]}
         chosen = sorted(with_content) or overlapping
     logs = [tokens[number].logprob for number in chosen]
     all_logs = [tokens[number].logprob for number in overlapping]
@@ -228,43 +228,43 @@ def expect(span, whole, tokens, owned):
     return min(logs), sum(logs) / len(logs), logs[0], sum(logs), len(logs), not_null, math.exp(min(logs))
 
 
-def check(seed):
-    """Generate one answer and compare its alignment with what the generator knows."""
+def check_generated_answer(seed):
+    """Generates one answer and compares its alignment with the recorded spans."""
     randomness = random.Random(seed)
     special, unreadable = randomness.random() < 0.3, randomness.random() < 0.3
     writer = Writer(randomness, literals=not special and not unreadable and randomness.random() < 0.3)
     content = writer.answer()
     whole = bytes(writer.text)
-    tokens = cut(whole, writer.begin, randomness, special=special, unreadable=unreadable)
-    logprobs = TokenLogprobs(tuple(each.text for each in tokens), tuple(each.logprob for each in tokens))
+    tokens = split_into_tokens(whole, writer.begin, randomness, special=special, unreadable=unreadable)
+    logprobs = TokenLogprobs(tuple(token.text for token in tokens), tuple(token.logprob for token in tokens))
     reply = Reply(200, "", content=content, logprobs=logprobs)
-    if writer.literals and any(each.text == "<0x41>" for each in tokens):
-        return  # beside real bytes it cannot be told from a byte: None is right, too
+    if writer.literals and any(token.text == "<0x41>" for token in tokens):
+        return  # it looks like a byte, so that no evidence would be correct, too
     evidence = align(reply, Paper)
     assert evidence is not None, (seed, content, logprobs.tokens)
-    assert [each.field for each in evidence.fields] == list(Paper.model_fields)
-    owned = owners(whole, tokens)
-    for each in evidence.fields:
-        got = each.least, each.mean, each.first, each.total, each.length, each.not_null, each.confidence
-        span = writer.spans.get(each.field)
-        wanted = expect(span, whole, tokens, owned) if span else (None, None, None, None, 0, None, None)
-        assert all(map(is_close, got, wanted)), (seed, each.field, got, wanted, content, logprobs.tokens)
+    assert [value.field for value in evidence.fields] == list(Paper.model_fields)
+    owners = find_owners(whole, tokens)
+    for value in evidence.fields:
+        actual = value.least, value.mean, value.first, value.total, value.length, value.not_null, value.confidence
+        span = writer.spans.get(value.field)
+        expected = compute_expected(span, whole, tokens, owners) if span else (None, None, None, None, 0, None, None)
+        assert all(map(is_close, actual, expected)), (seed, value.field, actual, expected, content, logprobs.tokens)
 
 
-def is_close(got, wanted):
-    """Whether two numbers are the same but for rounding; `pytest.approx` would take most of the time here."""
-    return got == wanted or (None not in {got, wanted} and math.isclose(got, wanted, rel_tol=1e-6, abs_tol=1e-9))
+def is_close(actual, expected):
+    """Whether two numbers are equal except for rounding; `pytest.approx` would take most of the test's time."""
+    return actual == expected or (
+        None not in {actual, expected} and math.isclose(actual, expected, rel_tol=1e-6, abs_tol=1e-9)
+    )
 
 
-def test_alignment_gives_the_spans_of_generated_answers():
-    """Each value's tokens and the probability of a value other than null are those that the generator wrote."""
+def test_align_finds_the_recorded_spans_of_generated_answers():
     for seed in range(400):
-        check(seed)
+        check_generated_answer(seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("answers", [5_000, pytest.param(100_000, marks=pytest.mark.soak)])
-def test_alignment_gives_the_spans_of_many_generated_answers(answers):
-    """No generated answer with any tokenisation is aligned wrongly."""
+def test_align_finds_the_recorded_spans_of_many_generated_answers(answers):
     for seed in range(answers):
-        check(seed)
+        check_generated_answer(seed)

@@ -1,4 +1,4 @@
-"""validate/find_json.py: where the JSON of an answer begins and ends, and that a part of it never passes for the whole."""
+"""validate/find_json.py: where the JSON of an answer begins and ends; a part of it is never taken for the whole."""
 
 import json
 
@@ -15,13 +15,13 @@ DRAFT, ANSWER = '{"caption": "DRAFT"}', '{"caption": "A wall"}'
 
 
 class Open(BaseModel):
-    """A document that takes any object, so that no wrong part is refused for its fields."""
+    """A document that accepts any object, so that no wrong part is refused for its fields."""
 
     model_config = ConfigDict(extra="allow")
 
 
 class Items(RootModel[list[object]]):
-    """A document that takes any list."""
+    """A document that accepts any list."""
 
 
 def judge(content, model=Open, finish_reason="stop"):
@@ -70,8 +70,7 @@ def judge(content, model=Open, finish_reason="stop"):
         '{"caption": "DRAFT",} is malformed, so: ' + ANSWER,
     ],
 )
-def test_the_answer_is_found_in_what_surrounds_it(content):
-    """Prose, fences, marks and channels before and behind an answer do not change the row."""
+def test_answer_is_found_between_prose_fences_and_reasoning(content):
     assert judge(content).document == Open(caption="A wall")
 
 
@@ -110,22 +109,21 @@ def test_the_answer_is_found_in_what_surrounds_it(content):
         ("[" * 100_000, "truncated"),
     ],
 )
-def test_a_part_never_passes_for_the_whole(content, outcome):
-    """What opened and did not close is cut, what opened and does not parse is no JSON, and nothing inside is looked at."""
+def test_part_of_an_answer_is_never_accepted(content, outcome):
+    """An unclosed bracket is truncated, an unparsable one is no JSON, and nothing inside either is used."""
     assert judge(content).outcome == outcome
 
 
 @pytest.mark.parametrize("content", ["[]", "Here it is:\n[]", "```json\n[]\n```", '[{"a": 1}]', "[true]", "[-1]"])
-def test_a_list_is_found_where_the_schema_is_a_list(content):
-    """An empty one stands alone on its line: in prose `[]` is a sign."""
+def test_list_is_found_for_a_list_schema(content):
+    """An empty list is found on a line of its own; within prose `[]` is ignored."""
     assert judge(content, Items).outcome == "accepted"
 
 
-def test_malformed_json_is_told_with_its_place():
-    """The place is that in the answer, not in a part of it."""
-    found = find_json('Here: {"a": 1,}')
-    assert found.malformed is not None
-    assert found.malformed.at == len('Here: {"a": 1')
+def test_malformed_json_has_its_position_in_the_answer():
+    result = find_json('Here: {"a": 1,}')
+    assert result.malformed is not None
+    assert result.malformed.at == len('Here: {"a": 1')
 
 
 texts = st.text(max_size=12) | st.sampled_from(
@@ -138,7 +136,7 @@ values = st.recursive(
 )
 objects = st.dictionaries(texts, values, min_size=1, max_size=4)
 lists = st.lists(values, min_size=1, max_size=4)
-written = st.builds(
+answer_texts = st.builds(
     lambda value, indent, plain: json.dumps(value, indent=indent, ensure_ascii=plain),
     objects | lists,
     st.none() | st.just(2),
@@ -167,28 +165,26 @@ behind = st.builds(
 fences = st.sampled_from([("", ""), ("```json\n", "\n```"), ("```\n", "\n```"), ("```json\n", "")])
 
 
-@given(written, st.data(), st.sampled_from(["stop", "length", None]), before)
+@given(answer_texts, st.data(), st.sampled_from(["stop", "length", None]), before)
 @example('{"a": "</think>", "d": {"b": 1}, "z": 1}', None, "stop", "")
-def test_an_answer_that_is_cut_is_never_a_document(text, data, finish_reason, prose):
-    """Wherever it is cut before its last closing bracket, and whatever its strings hold."""
+def test_truncated_answer_is_never_a_document(text, data, finish_reason, prose):
+    """It may be cut anywhere before its last closing bracket, and its strings may have any content."""
     places = range(len(text)) if data is None else [data.draw(st.integers(0, len(text) - 1))]
     for place in places:
         assert judge(prose + text[:place], Open, finish_reason).document is None
-        prose = prose.replace("[1], ", "")  # a list of its own
+        prose = prose.replace("[1], ", "")  # it is a list, too
         assert judge(prose + text[:place], Items, finish_reason).document is None
 
 
-@given(written, before, behind, fences, st.sampled_from(["stop", "length", None]))
-def test_what_surrounds_an_answer_never_changes_the_row(text, prose, words, fence, finish_reason):
-    """Any prose, fence, mark or channel before or behind it."""
+@given(answer_texts, before, behind, fences, st.sampled_from(["stop", "length", None]))
+def test_surrounding_text_never_changes_the_document(text, prose, words, fence, finish_reason):
     model = Open if text.startswith("{") else Items
-    prose = prose if model is Open else prose.replace("[1], ", "")  # a list of its own
+    prose = prose if model is Open else prose.replace("[1], ", "")  # it is a list, too
     whole = prose + fence[0] + text + fence[1] + words
     assert judge(whole, model, finish_reason).document == model.model_validate_json(text)
 
 
 @given(st.text(alphabet='{}[]",:\\ a1<>/think|\n', max_size=200))
-def test_no_text_of_signs_raises(text):
-    """Whatever brackets, quotes and marks there are."""
+def test_no_text_of_brackets_quotes_and_tags_raises(text):
     assert judge(text).outcome
     assert judge(text, Items).outcome

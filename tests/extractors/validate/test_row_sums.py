@@ -1,4 +1,4 @@
-"""row_sums: documents whose rows add up are accepted, all others are refused with the difference in words."""
+"""row_sums: documents whose rows add up are accepted; all others are refused, and the message has the difference."""
 
 import json
 import random
@@ -18,7 +18,7 @@ SEED = 20261130
 
 
 class Line(BaseModel):
-    """A row with numbers of all kinds."""
+    """A row with numbers of several types."""
 
     amount: Decimal | None = None
     weight: float | None = None
@@ -26,7 +26,7 @@ class Line(BaseModel):
 
 
 class Bill(BaseModel):
-    """A list and the totals of its numbers."""
+    """A list and the totals of its columns."""
 
     lines: list[Line]
     amount: Decimal | None = None
@@ -40,13 +40,13 @@ def judge(**fields):
     return validate(Reply(200, "", content=content, finish_reason="stop"), INVOICE.model, INVOICE.row_sums)
 
 
-def rows(*amounts):
+def build_rows(*amounts):
     return [{"description": "a part", "amount": amount} for amount in amounts]
 
 
-def errors(name, amounts, total):
-    """What is wrong with a bill of these amounts and this total, in the field of this name."""
-    bill = Bill.model_validate({"lines": [{name: each} for each in amounts], name: total})
+def list_messages(name, amounts, total):
+    """The errors of a bill with these amounts and this total in the field of this name."""
+    bill = Bill.model_validate({"lines": [{name: amount} for amount in amounts], name: total})
     return [error.message for error in find_sum_errors(bill, [RowSum("lines", name, name)])]
 
 
@@ -55,7 +55,7 @@ def errors(name, amounts, total):
     [
         (["10.00", "2.50"], "12.50"),
         (["10.00", "-2.50"], "7.50"),  # a discount
-        (["10.00", "2.50"], "12.52"),  # a cent a row
+        (["10.00", "2.50"], "12.52"),  # the tolerance is a cent per row
         (["0.1"] * 10, "1"),
         ([None, "2.50"], "12.50"),
         (["10.00", "2.50"], None),
@@ -64,8 +64,8 @@ def errors(name, amounts, total):
         (["1,234.56 €"], "1.234,56"),
     ],
 )
-def test_rows_that_add_up_or_cannot_be_judged_are_accepted(amounts, subtotal):
-    assert judge(line_items=rows(*amounts), subtotal=subtotal).outcome == "accepted"
+def test_rows_that_add_up_or_are_incomplete_are_accepted(amounts, subtotal):
+    assert judge(line_items=build_rows(*amounts), subtotal=subtotal).outcome == "accepted"
 
 
 @pytest.mark.parametrize(
@@ -78,16 +78,16 @@ def test_rows_that_add_up_or_cannot_be_judged_are_accepted(amounts, subtotal):
         ([], "12.50", "0 rows add up to 0, and subtotal is 12.50: 12.50 short"),
     ],
 )
-def test_rows_that_do_not_add_up_are_refused_with_the_difference(amounts, subtotal, words):
-    verdict = judge(line_items=rows(*amounts), subtotal=subtotal)
+def test_rows_that_do_not_add_up_are_refused(amounts, subtotal, words):
+    verdict = judge(line_items=build_rows(*amounts), subtotal=subtotal)
     assert (verdict.outcome, verdict.document, verdict.sum_differs) == ("refused", None, True)
     assert verdict.errors.startswith("line_items.amount: ")
     assert words in verdict.errors
 
 
-def test_list_errors_names_the_list_with_its_sum():
-    """As `try` shows it, field by field."""
-    reply = Reply(200, "", content=json.dumps({"vendor": "Acme", "subtotal": 3, "line_items": rows("1", "1")}))
+def test_list_errors_names_the_column_and_its_sum():
+    """`tilewise try` shows it field by field."""
+    reply = Reply(200, "", content=json.dumps({"vendor": "Acme", "subtotal": 3, "line_items": build_rows("1", "1")}))
     [error] = list_errors(reply, INVOICE.model, INVOICE.row_sums)
     assert (error.field, error.value) == ("line_items.amount", Decimal(2))
 
@@ -107,21 +107,21 @@ def test_list_errors_names_the_list_with_its_sum():
         ("amount", ["1E-999999", "1"], "1", True),
     ],
 )
-def test_numbers_are_added_exactly(name, amounts, total, adds_up):
-    """Integers, floats as they are written, and Decimals of any size; a number that is not finite adds up to nothing."""
-    assert (errors(name, amounts, total) == []) is adds_up
+def test_find_sum_errors_adds_numbers_exactly(name, amounts, total, adds_up):
+    """Integers, floats as they are written, and Decimals of any size; a sum with NaN or infinity never matches."""
+    assert (list_messages(name, amounts, total) == []) is adds_up
 
 
 def draw_invoice(draw):
-    """The amounts of a right invoice, none of which is near 0, with its subtotal: their sum, rounded row by row or once."""
+    """The amounts of a correct invoice, none near 0, and its subtotal: their sum rounded per row or once."""
     exact = [
         Decimal(draw.choice((1, 1, 1, -1)) * draw.randint(5_000, 99_999_999)) / 1000 for _ in range(draw.randint(1, 40))
     ]
-    amounts = [each.quantize(Decimal("0.01")) for each in exact]
+    amounts = [amount.quantize(Decimal("0.01")) for amount in exact]
     return amounts, sum(draw.choice((exact, amounts)), Decimal(0)).quantize(Decimal("0.01"))
 
 
-def spoil(draw, amounts, subtotal):
+def falsify(draw, amounts, subtotal):
     """The same rows with one dropped, doubled or altered by more than the tolerance."""
     number, kind = draw.randrange(len(amounts)), draw.choice(("dropped", "doubled", "altered"))
     before, row, after = amounts[:number], amounts[number], amounts[number + 1 :]
@@ -134,14 +134,17 @@ def spoil(draw, amounts, subtotal):
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_every_spoiled_invoice_is_refused_and_no_right_one(count):
-    """Generated invoices of up to 40 rows, discounts among them; rows dropped, doubled, or altered in one digit."""
+def test_false_invoices_are_refused_and_correct_ones_accepted(count):
+    """Generated invoices have up to 40 rows and discounts; one row is dropped, doubled or altered in one digit."""
     draw = random.Random(SEED)
     wrong = []
     for _ in range(count):
         amounts, subtotal = draw_invoice(draw)
-        spoiled = spoil(draw, amounts, subtotal)
-        verdicts = [judge(line_items=rows(*map(str, each)), subtotal=str(subtotal)) for each in (amounts, spoiled)]
-        if [each.outcome for each in verdicts] != ["accepted", "refused"]:
-            wrong.append((amounts, spoiled, subtotal))
+        false_amounts = falsify(draw, amounts, subtotal)
+        verdicts = [
+            judge(line_items=build_rows(*map(str, column)), subtotal=str(subtotal))
+            for column in (amounts, false_amounts)
+        ]
+        if [verdict.outcome for verdict in verdicts] != ["accepted", "refused"]:
+            wrong.append((amounts, false_amounts, subtotal))
     assert wrong == []

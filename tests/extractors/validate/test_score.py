@@ -1,4 +1,4 @@
-"""score.py: the confidence of a value by its signals, without scikit-learn."""
+"""score.py: the confidence of a value computed from its signals, without scikit-learn."""
 
 import math
 import subprocess
@@ -18,8 +18,8 @@ LEAST = SignalModel(signals=("least",), means=(1,), scales=(2,), weights=(0.5,),
 AGREED = SignalModel(signals=("agreed", "disagreed"), means=(0, 0), scales=(1, 1), weights=(2, -2), intercept=0)
 
 
-def test_confidence_without_a_model_is_the_least_token_probability():
-    assert [each.confidence for each in Score().apply(Evidence((TOTAL, DATE))).fields] == [
+def test_confidence_without_a_model_is_the_lowest_token_probability():
+    assert [field.confidence for field in Score().apply(Evidence((TOTAL, DATE))).fields] == [
         math.exp(-0.1),
         math.exp(-0.5),
     ]
@@ -30,21 +30,21 @@ def test_confidence_of_a_model_is_the_logistic_of_its_standardised_signals():
     assert Score(pooled=LEAST).confidence(TOTAL) == pytest.approx(1 / (1 + math.exp(-odds)))
 
 
-def test_kind_of_field_with_a_model_of_its_own_uses_it():
+def test_field_kind_with_its_own_model_uses_it():
     score = Score(pooled=LEAST, by_kind={"date": AGREED}, kinds={"date": "date", "total": "number"})
     scored = score.apply(Evidence((TOTAL, DATE)), {"date": True, "total": True})
-    assert [each.confidence for each in scored.fields] == [
+    assert [field.confidence for field in scored.fields] == [
         Score(pooled=LEAST).confidence(TOTAL),
         pytest.approx(1 / (1 + math.exp(-2))),
     ]
 
 
 @pytest.mark.parametrize(("agreed", "odds"), [(True, 2), (False, -2), (None, 0)])
-def test_agreement_with_the_lower_rung_counts_where_there_was_one(agreed, odds):
+def test_agreement_with_the_lower_rung_changes_the_confidence(agreed, odds):
     assert Score(pooled=AGREED).confidence(TOTAL, agreed=agreed) == pytest.approx(1 / (1 + math.exp(-odds)))
 
 
-def test_unknown_token_probabilities_have_no_confidence():
+def test_field_without_token_probabilities_has_no_confidence():
     assert Score(pooled=AGREED).confidence(FieldEvidence("total"), agreed=True) is None
 
 
@@ -54,7 +54,7 @@ def test_unknown_signal_counts_as_its_mean():
     assert Score(pooled=quality).confidence(TOTAL) == Score(pooled=quality).confidence(TOTAL, quality=at_mean)
 
 
-def test_stored_score_gives_the_same_confidence():
+def test_score_round_trips_through_json():
     score = Score(pooled=LEAST, kinds={"total": "number"}, quality=QualityRange(sharpness=(1, 9)))
     assert Score.model_validate_json(score.model_dump_json()) == score
 
@@ -70,13 +70,13 @@ def test_stored_score_gives_the_same_confidence():
         (Quality(9.5), False),
     ],
 )
-def test_picture_unlike_those_of_the_labels_is_told(quality, inside):
+def test_like_labels_is_false_for_quality_outside_the_labels_range(quality, inside):
     score = Score(quality=QualityRange(sharpness=(1, 9)))
     assert score.quality.contains(quality) is inside
     assert score.apply(Evidence((TOTAL,)), quality=quality).like_labels is inside
 
 
-def test_signal_of_null_is_how_probable_the_chosen_one_was():
+def test_not_null_signal_is_the_probability_of_the_chosen_side():
     for_value, for_null = (list_signals(FieldEvidence("total", not_null=chance))["not_null"] for chance in (0.9, 0.1))
     assert for_value == pytest.approx(for_null)
     assert for_value > list_signals(FieldEvidence("total", not_null=0.6))["not_null"]
@@ -92,12 +92,12 @@ def test_signals_are_finite_and_confidences_are_probabilities(least, mean, first
 
 
 @given(st.floats(-30, 0), st.floats(-30, 0))
-def test_log_odds_rank_as_the_probabilities_do(one, other):
-    odds = [list_signals(FieldEvidence("total", least=each))["least"] for each in (one, other)]
-    assert (odds[0] - odds[1]) * (one - other) >= 0
+def test_least_signal_ranks_as_the_probability_does(first, second):
+    odds = [list_signals(FieldEvidence("total", least=least))["least"] for least in (first, second)]
+    assert (odds[0] - odds[1]) * (first - second) >= 0
 
 
-def test_score_needs_no_package_of_the_extra():
+def test_score_imports_no_package_of_an_extra():
     code = "import sys, extractors.validate.score; print({'sklearn', 'scipy', 'numpy', 'rapidfuzz'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == "set()"

@@ -1,6 +1,6 @@
-"""validate: the verdict on every kind of answer, and that nothing a model writes can be more than a verdict.
+"""validate: the verdict on every kind of answer; no answer raises an exception.
 
-Covers `extractors.validate.marks` and `extractors.validate.repetition`, too.
+Also covers `extractors.validate.marks` and `extractors.validate.repetition`.
 """
 
 import json
@@ -22,7 +22,7 @@ SECRET = "sk-5ecret-4711"
 
 
 class Slip(BaseModel):
-    """A document with a shape, and a gate that only a validator holds."""
+    """A document with typed fields, two of which have a validator."""
 
     total: Decimal | None = None
     pieces: int = 0
@@ -62,16 +62,14 @@ def verdict(content, finish_reason="stop", model=Slip):
         '<think>```json\n{"total": 1}\n```</think>```json\n{"total": 12.50}\n```',
     ],
 )
-def test_the_answer_is_found_wherever_it_stands(content):
-    """Thinking before the JSON, a fence around it and words beside the fence do not hide it."""
+def test_answer_is_found_between_reasoning_fences_and_prose(content):
     assert verdict(content).document == Slip(total=Decimal("12.50"))
 
 
-def test_an_accepted_answer_has_a_document_and_no_errors():
-    """An answer that validates is accepted, with nothing left to say."""
-    accepted = verdict('{"total": "8.20", "pieces": 2, "words": "tea"}')
-    assert (accepted.outcome, accepted.errors) == ("accepted", "")
-    assert accepted.document == Slip(total=Decimal("8.20"), pieces=2, words="tea")
+def test_accepted_answer_has_a_document_and_no_errors():
+    result = verdict('{"total": "8.20", "pieces": 2, "words": "tea"}')
+    assert (result.outcome, result.errors) == ("accepted", "")
+    assert result.document == Slip(total=Decimal("8.20"), pieces=2, words="tea")
 
 
 @pytest.mark.parametrize(
@@ -125,21 +123,21 @@ def test_an_accepted_answer_has_a_document_and_no_errors():
         ('{"words": "\\ud800"}', "stop", "not_json"),
     ],
 )
-def test_the_outcome_names_what_is_wrong(content, finish_reason, outcome):
-    """Each way of not being a document has the outcome that the table of calls documents."""
+def test_outcome_names_the_error_of_an_answer(content, finish_reason, outcome):
+    """The outcomes are those that the table of calls documents."""
     assert verdict(content, finish_reason).outcome == outcome
 
 
 @pytest.mark.parametrize("content", ['{"total": -1}', "[]", "no", None, '{"total": '])
-def test_what_is_not_accepted_has_errors_and_no_document(content):
-    """A verdict other than accepted says in words what a next try should do better."""
-    rejected = verdict(content)
-    assert rejected.document is None
-    assert rejected.errors
+def test_unaccepted_answer_has_errors_and_no_document(content):
+    """The errors tell the model what to correct in a re-ask."""
+    result = verdict(content)
+    assert result.document is None
+    assert result.errors
 
 
-def test_a_list_that_a_validator_refuses_is_off_schema():
-    """What is no object at all has the wrong shape, also where the schema's own validator is the one to say so."""
+def test_list_refused_by_a_validator_is_off_schema():
+    """An answer that is not an object has the wrong type, even if the schema's own validator reports it."""
 
     class Strict(BaseModel):
         words: str = ""
@@ -153,8 +151,8 @@ def test_a_list_that_a_validator_refuses_is_off_schema():
     assert verdict("[]", model=Strict).outcome == "off_schema"
 
 
-def test_a_name_twice_is_read_where_its_values_are_equal():
-    """Of two different values one is wrong, and nothing says which."""
+def test_repeated_name_is_accepted_only_with_equal_values():
+    """Of two different values one is wrong, and nothing tells which."""
     assert verdict('{"pieces": 2, "pieces": 2.0}').document == Slip(pieces=2)
     assert verdict('{"pieces": 1, "pieces": 2}').outcome == "off_schema"
 
@@ -171,30 +169,26 @@ def test_a_name_twice_is_read_where_its_values_are_equal():
     ],
     ids=["open", "arrays", "objects", "in a field", "in an unknown field", "between two parsers' limits"],
 )
-def test_nesting_without_end_is_a_verdict(content):
-    """JSON nested deeper than any parser follows is judged like any other wrong answer."""
+def test_excessive_nesting_is_refused_without_an_exception(content):
     assert verdict(content).outcome in OUTCOMES - {"accepted"}
 
 
-def test_the_errors_name_the_fields():
-    """The words lead to what has to change, one field after the other."""
+def test_errors_name_the_fields():
     errors = verdict('{"total": "-1", "pieces": "many", "words": 3}').errors
     assert "total: Value error, a total is never negative" in errors
     assert "pieces: " in errors
     assert "words: " in errors
 
 
-def test_the_errors_name_a_field_inside_a_list():
-    """A nested field is named by its whole path."""
-
+def test_errors_name_a_nested_field_by_its_path():
     class Page(BaseModel):
         slips: list[Slip]
 
     assert "slips.1.pieces: " in verdict('{"slips": [{}, {"pieces": "x"}]}', model=Page).errors
 
 
-def test_the_errors_stop_after_a_few_and_count_the_rest():
-    """A hundred wrong lines do not make a prompt of a hundred sentences."""
+def test_errors_list_five_and_count_the_rest():
+    """A hundred wrong lines must not make a long prompt."""
 
     class Page(BaseModel):
         slips: list[int]
@@ -217,27 +211,25 @@ def test_the_errors_stop_after_a_few_and_count_the_rest():
         f"```json\n{SECRET}\n```",
     ],
 )
-def test_the_errors_never_repeat_the_answer(content):
-    """What stood in the image is not copied into messages, which are logged and kept apart from the answers."""
+def test_errors_never_quote_the_answer(content):
+    """Messages are logged and stored separately from the answers."""
     assert SECRET not in verdict(content).errors
 
 
 @pytest.mark.parametrize("sign", ["\ufffd", "\\ufffd", "\\uFFFD"])
-def test_text_that_lost_a_character_is_no_document(sign):
-    """Servers write this sign for a part of a character; no document has it printed."""
-    lost = verdict(f'{{"words": "caf{sign}"}}')
-    assert (lost.outcome, lost.document) == ("off_schema", None)
-    assert "U+FFFD" in lost.errors
+def test_text_with_a_replacement_character_is_off_schema(sign):
+    """Servers write it for part of a character; no document has it printed."""
+    result = verdict(f'{{"words": "caf{sign}"}}')
+    assert (result.outcome, result.document) == ("off_schema", None)
+    assert "U+FFFD" in result.errors
 
 
-def test_a_long_value_does_not_lengthen_the_errors():
-    """The words stay short whatever the size of the value that they are about."""
+def test_long_value_does_not_lengthen_the_errors():
     assert len(verdict('{"pieces": "' + "x" * 1_000_000 + '"}').errors) < 500
 
 
 @given(content=st.text(), finish_reason=st.sampled_from(["stop", "length", "", None, "error"]))
-def test_any_text_gets_a_verdict_of_the_closed_list(content, finish_reason):
-    """Whatever a model writes is judged, never raised."""
+def test_any_text_gets_a_known_outcome(content, finish_reason):
     assert verdict(content, finish_reason).outcome in OUTCOMES
 
 
@@ -248,13 +240,12 @@ json_values = st.recursive(
 
 
 @given(value=json_values)
-def test_any_json_gets_a_verdict_of_the_closed_list(value):
-    """Every JSON value, also with the fields' own names, is judged, never raised."""
+def test_any_json_gets_a_known_outcome(value):
     assert verdict(json.dumps(value)).outcome in OUTCOMES
 
 
-def test_a_validator_that_breaks_refuses_the_document():
-    """A schema's own code may raise anything; the answer is judged all the same, and the message says what broke."""
+def test_validator_that_raises_refuses_the_document():
+    """A schema's own code may raise anything, and the message names it."""
 
     class Broken(BaseModel):
         total: int
@@ -293,11 +284,11 @@ def test_a_validator_that_breaks_refuses_the_document():
         ({"content": '{"pieces": "x"}', "ended": False}, "off_schema", "pieces"),
     ],
 )
-def test_what_stands_beside_the_answer_decides_where_there_is_none(changes, outcome, words):
-    """A model that declines, a filter, an answer in the place of the reasoning, and a stream that broke off."""
-    judged = validate(Reply(**{"status": 200, "body": "", "finish_reason": "stop"} | changes), Slip)
-    assert judged.outcome == outcome
-    assert words in judged.errors
+def test_reply_without_an_answer_is_judged_by_its_other_fields(changes, outcome, words):
+    """They are the refusal, the finish reason, an answer in the reasoning, and an interrupted stream."""
+    result = validate(Reply(**{"status": 200, "body": "", "finish_reason": "stop"} | changes), Slip)
+    assert result.outcome == outcome
+    assert words in result.errors
 
 
 @pytest.mark.parametrize(
@@ -313,37 +304,36 @@ def test_what_stands_beside_the_answer_decides_where_there_is_none(changes, outc
         ('{"words": "' + "=" * 100, False),
     ],
 )
-def test_an_answer_that_repeats_itself_is_a_runaway(content, runaway):
-    """More tokens would bring more blanks or more of the same words."""
-    cut = verdict(content, "length")
-    assert (cut.outcome, cut.runaway) == ("truncated", runaway)
+def test_truncated_answer_that_repeats_itself_is_a_runaway(content, runaway):
+    """With more tokens the model would only repeat itself longer."""
+    truncated = verdict(content, "length")
+    assert (truncated.outcome, truncated.runaway) == ("truncated", runaway)
 
 
 class Exits(BaseModel):
-    """A model whose validator ends the interpreter."""
+    """A model whose validator raises SystemExit."""
 
     name: str
 
     @field_validator("name")
     @classmethod
     def check_name(cls, value):
-        """Never returns."""
+        """Raises SystemExit."""
         raise SystemExit(value)
 
 
-def test_the_errors_of_an_answer_survive_a_validator_that_exits():
-    """They are listed field by field for a person; the schema's own code does not end that."""
+def test_list_errors_reports_a_validator_that_exits():
     [error] = list_errors(Reply(200, "", content='{"name": "a"}'), Exits)
     assert (error.field, "SystemExit" in error.message) == ("document", True)
 
 
-def test_the_errors_of_an_answer_name_each_field():
+def test_list_errors_names_each_field():
     errors = list_errors(Reply(200, "", content='{"name": 1}'), Exits)
-    assert [(each.field, each.value) for each in errors] == [("name", 1)]
+    assert [(error.field, error.value) for error in errors] == [("name", 1)]
 
 
-def test_the_errors_of_a_call_written_as_text_are_those_of_its_arguments():
-    """As the verdict judges them: the call itself is not taken for the document."""
+def test_list_errors_of_a_tool_call_as_text_are_those_of_its_arguments():
+    """The verdict judges the arguments, too."""
     call = '{"name": "emit", "arguments": {"name": 1}}'
     errors = list_errors(Reply(200, "", content=call), Exits)
-    assert [(each.field, each.value) for each in errors] == [("name", 1)]
+    assert [(error.field, error.value) for error in errors] == [("name", 1)]

@@ -1,4 +1,4 @@
-"""validate/wrappers.py: what is put around a whole answer is opened, and a foreign object never passes for a document."""
+"""validate/wrappers.py: a wrapper around a whole answer is removed; another object is never a document."""
 
 import json
 
@@ -29,7 +29,7 @@ class Bill(BaseModel):
 
 
 class Lines(RootModel[list[Line]]):
-    """A list of them."""
+    """A list of lines."""
 
 
 class Tool(BaseModel):
@@ -58,29 +58,29 @@ def judge(content, model=Bill, finish_reason="stop"):
         'For example {"error": "unreadable"}, but here it is: ' + TEXT,
     ],
 )
-def test_a_wrapped_answer_is_opened(content):
-    """JSON that was encoded again, and a call of a tool as text, hold the document with every digit of its numbers."""
+def test_wrapped_answer_is_unwrapped(content):
+    """JSON encoded twice, or a tool call written as text, contains the document with all digits of its numbers."""
     assert judge(content).document == Bill.model_validate(ANSWER)
 
 
-@pytest.mark.parametrize("wrapped", ['{"error": "unreadable"}', '{"bill": ' + TEXT + "}", '{"arguments": "none"}'])
-def test_an_object_without_a_known_name_is_no_document(wrapped):
-    """Where no field is required, an error or a frame would pass for a document of nulls."""
-    assert judge(wrapped).outcome == "off_schema"
-    assert judge(f"[{wrapped}]", Lines).outcome == "off_schema"
+@pytest.mark.parametrize("content", ['{"error": "unreadable"}', '{"bill": ' + TEXT + "}", '{"arguments": "none"}'])
+def test_object_without_a_known_field_is_off_schema(content):
+    """If no field is required, an error or a wrapper could otherwise be a document of nulls."""
+    assert judge(content).outcome == "off_schema"
+    assert judge(f"[{content}]", Lines).outcome == "off_schema"
     assert judge("{}").document == Bill()
 
 
-def test_a_model_with_arguments_of_its_own_is_not_opened():
-    """The names of a tool's call may be those of the schema."""
+def test_field_named_like_tool_arguments_is_not_unwrapped():
+    """The schema's own names take precedence over those of a tool call."""
     assert judge('{"name": "saw", "parameters": {"teeth": 5}}', Tool).document == Tool(
         name="saw", parameters={"teeth": 5}
     )
 
 
 @given(st.data(), st.sampled_from(["stop", "length", None]))
-def test_a_wrapped_answer_that_is_cut_is_never_a_document(data, finish_reason):
-    """Wherever it is cut before the last closing bracket of the answer in it."""
+def test_truncated_wrapped_answer_is_never_a_document(data, finish_reason):
+    """It is cut anywhere before the last closing bracket of the inner answer."""
     wrap = data.draw(
         st.sampled_from(['{"name": "bill", "arguments": %s}', '{"name": "bill", "arguments": "%s"}', '"%s"'])
     )

@@ -1,4 +1,4 @@
-"""validate/written.py: what stands in an answer and pydantic overlooks is never missing from a row."""
+"""validate/written.py: a value that an answer contains and pydantic ignores is never missing from a row."""
 
 import json
 from decimal import Decimal
@@ -14,14 +14,14 @@ from extractors.validate import list_errors, validate
 
 
 class Line(BaseModel):
-    """A line in which nothing is required."""
+    """A line without required fields."""
 
     name: str | None = None
     amount: Decimal | None = None
 
 
 class Bill(BaseModel):
-    """A document in which nothing is required, with a name of its own for one field."""
+    """A document without required fields, and with an alias for one of them."""
 
     name: str | None = None
     total: float | None = None
@@ -30,7 +30,7 @@ class Bill(BaseModel):
 
 
 class Code(BaseModel):
-    """A number that is text, and one that is rounded by the schema's own code."""
+    """A number that is text, and one that the schema's own code rounds."""
 
     number: str
     exact: Decimal | None = None
@@ -52,43 +52,43 @@ def judge(content, model=Bill):
     return validate(Reply(200, "", content=content, finish_reason="stop"), model)
 
 
-WHOLE = {"name": "ACME", "total": 5, "due_date": "2026-01-02", "lines": [{"name": "bolt", "amount": 5}]}
-names = st.sampled_from(sorted(WHOLE))
+COMPLETE = {"name": "ACME", "total": 5, "due_date": "2026-01-02", "lines": [{"name": "bolt", "amount": 5}]}
+names = st.sampled_from(sorted(COMPLETE))
 
 
 @given(names, st.sampled_from([str.upper, str.title, lambda name: name.replace("_", " "), lambda name: f"{name} "]))
-def test_a_field_under_a_name_that_is_written_otherwise_is_never_null(name, rewrite):
-    """The value is in the answer, so a row without it would be wrong."""
-    answer = {rewrite(each) if each == name else each: value for each, value in WHOLE.items()}
+def test_field_with_a_misspelled_name_is_never_null(name, rewrite):
+    """The answer contains the value, so a row without it would be wrong."""
+    answer = {rewrite(field) if field == name else field: value for field, value in COMPLETE.items()}
     verdict = judge(answer)
-    assert verdict.document == Bill(**WHOLE) if verdict.document else verdict.outcome == "off_schema"
+    assert verdict.document == Bill(**COMPLETE) if verdict.document else verdict.outcome == "off_schema"
 
 
 @given(names, names, st.sampled_from(["input", "receipt", "properties", "result"]), st.booleans())
-def test_a_field_in_an_object_of_its_own_is_never_null(outer, inner, wrapper, null):
-    """As where a model answers with a call of a tool in another form, or repeats the schema."""
-    answer = {outer: WHOLE[outer], wrapper: {inner: WHOLE[inner]}}
-    answer |= {inner: None} if null and inner not in {outer, "lines"} else {}
-    assert judge(answer).outcome == ("accepted" if inner == outer else "off_schema")
+def test_field_in_a_nested_object_is_never_null(top_level, nested, wrapper, null):
+    """A model may answer with another form of tool call, or repeat the schema."""
+    answer = {top_level: COMPLETE[top_level], wrapper: {nested: COMPLETE[nested]}}
+    answer |= {nested: None} if null and nested not in {top_level, "lines"} else {}
+    assert judge(answer).outcome == ("accepted" if nested == top_level else "off_schema")
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        ({"name": "ACME", "items": WHOLE["lines"]}, "items: no such field; what stands there belongs to lines"),
-        ({"name": "ACME", "lines": [], "items": WHOLE["lines"]}, "items"),
+        ({"name": "ACME", "items": COMPLETE["lines"]}, "items: no such field; what stands there belongs to lines"),
+        ({"name": "ACME", "lines": [], "items": COMPLETE["lines"]}, "items"),
         ({"lines": [{"item": "bolt"}]}, "lines.0: no name in the object is a field of Line"),
         ({"lines": [{"name": "bolt", "Amount": 5}]}, "lines.0.Amount"),
         ('{"lines": [{"name": "bolt", "name": "nut"}]}', "name: the name stands twice"),
     ],
 )
-def test_rows_under_a_foreign_name_are_never_left_out(answer, message):
-    """A row without its lines would be wrong; the errors name the place for the next question."""
+def test_rows_under_an_unknown_name_are_never_dropped(answer, message):
+    """A document without its rows would be wrong; the error names their place for the re-ask."""
     verdict = judge(answer)
     assert (verdict.outcome, verdict.document) == ("off_schema", None)
     assert message in verdict.errors
     content = answer if isinstance(answer, str) else json.dumps(answer)
-    assert [each.message for each in list_errors(Reply(200, "", content=content), Bill)] == [verdict.errors]
+    assert [error.message for error in list_errors(Reply(200, "", content=content), Bill)] == [verdict.errors]
 
 
 @pytest.mark.parametrize(
@@ -102,27 +102,27 @@ def test_rows_under_a_foreign_name_are_never_left_out(answer, message):
         {"Due Date": "x"},
     ],
 )
-def test_what_is_no_field_beside_a_whole_document_is_ignored(extra):
-    """Models add names of their own, which hold nothing that the document lacks."""
-    assert judge(extra | WHOLE).document == Bill(**WHOLE)
+def test_unknown_names_beside_a_complete_document_are_ignored(extra):
+    """Models add names of their own, whose values the document does not need."""
+    assert judge(extra | COMPLETE).document == Bill(**COMPLETE)
 
 
 @given(st.from_regex(r"-?(0|[1-9][0-9]{0,20})\.[0-9]{1,12}", fullmatch=True))
-def test_no_digit_of_a_number_is_lost(text):
-    """Text and decimals keep every digit, also the zeros at the end of a text."""
+def test_all_digits_of_a_number_are_kept(text):
+    """Text and decimals keep every digit; text also keeps final zeros."""
     document = judge(f'{{"number": {text}, "exact": {text}}}', Code).document
     assert (document.number, document.exact) == (text, Decimal(text))
 
 
-def test_a_number_whose_text_is_lost_is_no_document():
-    """The schema's own code takes no text here, so the digits cannot be read again."""
+def test_number_whose_digits_are_lost_is_off_schema():
+    """The schema's own code accepts no text here, so the digits cannot be read again."""
 
     class Strict(Code):
         @field_validator("exact", mode="before")
         @classmethod
         def _only_numbers(cls, value):
             if isinstance(value, str):
-                raise ValueError("no text")  # noqa: TRY004 - as pydantic wants it
+                raise ValueError("no text")  # noqa: TRY004 - pydantic expects ValueError
             return value
 
     verdict = judge('{"number": 2024.10, "exact": 1.5}', Strict)
@@ -130,13 +130,12 @@ def test_a_number_whose_text_is_lost_is_no_document():
     assert judge('{"number": "2024.10", "exact": 1.5}', Strict).document.number == "2024.10"
 
 
-def test_the_schemas_own_rounding_stands():
-    """A validator may give a number another text than its own."""
+def test_rounding_by_the_schema_is_kept():
+    """A validator may convert a number to another text."""
     assert judge('{"number": "1", "rounded": 12.340}', Code).document.rounded == "12.3"
 
 
-def test_the_shipped_invoice_keeps_its_number():
-    """A model writes the number of an invoice as a number."""
+def test_invoice_number_given_as_a_number_keeps_its_digits():
     model = load("invoice").model
     assert (
         judge('{"vendor": "ACME", "invoice_number": 2024.10, "total": 1.50}', model).document.invoice_number

@@ -1,4 +1,4 @@
-"""Where the values of a document stand on its pages."""
+"""witness/document.py: where the values of a document are on its pages."""
 
 import enum
 import time as clock
@@ -24,13 +24,13 @@ class Item(BaseModel):
 
 
 class Colour(enum.Enum):
-    """A fixed choice."""
+    """An enumeration."""
 
     RED = "red"
 
 
 class Receipt(BaseModel):
-    """A document with a value of every kind."""
+    """A document with a field of every kind."""
 
     company: str | None = None
     day: date | None = None
@@ -56,13 +56,13 @@ CASH                         20.00
 """)
 
 
-def sightings(*pages, **values):
-    found = find_sightings(Receipt(**values), pages or (PAGE,))
-    return {each.field: each for each in found.values}
+def find_by_field(*pages, **values):
+    result = find_sightings(Receipt(**values), pages or (PAGE,))
+    return {sighting.field: sighting for sighting in result.values}
 
 
 def text_at(box):
-    """What is printed at the centre of a box."""
+    """The words printed at the centre of a box."""
     x, y = box.x + box.width / 2, box.middle
     words = [word for line in PAGE for word in line.words]
     return [w.text for w in words if w.box.x <= x <= w.box.right and w.box.y <= y <= w.box.bottom]
@@ -81,13 +81,13 @@ def text_at(box):
         ("company", "Heng", "HENG"),
     ],
 )
-def test_box_of_a_value_lies_on_what_is_printed(field, value, printed):
-    seen = sightings(**{field: value})[field]
-    assert (seen.page, text_at(seen.box)) == (1, [printed])
+def test_box_of_a_value_is_on_the_printed_word(field, value, printed):
+    sighting = find_by_field(**{field: value})[field]
+    assert (sighting.page, text_at(sighting.box)) == (1, [printed])
 
 
-def test_box_covers_all_words_of_a_value():
-    assert sightings(company="TEO HENG STATIONERY")["company"].box == Box(0, 0, 190, 20)
+def test_box_of_a_value_covers_all_its_words():
+    assert find_by_field(company="TEO HENG STATIONERY")["company"].box == Box(0, 0, 190, 20)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_box_covers_all_words_of_a_value():
         ("total", 5.0),
     ],
 )
-def test_value_that_stands_nowhere_has_page_zero(field, value):
-    seen = sightings(**{field: value})[field]
-    assert (seen.page, seen.box) == (NOWHERE, None)
+def test_value_that_is_not_printed_has_page_zero(field, value):
+    sighting = find_by_field(**{field: value})[field]
+    assert (sighting.page, sighting.box) == (NOWHERE, None)
 
 
 @pytest.mark.parametrize(
@@ -113,62 +113,63 @@ def test_value_that_stands_nowhere_has_page_zero(field, value):
         {"total": Decimal(0)}, {"total": Decimal(7)}, {"currency": "EUR"}, {"company": "—"},
     ],
 )  # fmt: skip
-def test_value_whose_characters_prove_nothing_is_not_judged(values):
-    """Null, one letter, a boolean, a fixed choice, zero, one digit, and a currency that is not printed."""
-    assert {each.page for each in sightings(**values).values()} == {None}
+def test_value_that_printed_text_cannot_confirm_is_not_judged(values):
+    """These are null, one letter, a boolean, a fixed choice, zero, one digit, and a currency that is not printed."""
+    assert {sighting.page for sighting in find_by_field(**values).values()} == {None}
 
 
-def test_one_of_equal_places_is_that_beside_the_label():
-    """12.00 stands twice; the subtotal's is beside its label."""
-    doubled = page("AMOUNT 12.00\nSUBTOTAL 12.00\nTOTAL 12.00")
-    found = sightings(doubled, subtotal=Decimal(12), total=Decimal(12))
-    assert (found["subtotal"].box.y, found["total"].box.y) == (30, 60)
+def test_value_printed_twice_is_placed_beside_its_label():
+    repeated = page("AMOUNT 12.00\nSUBTOTAL 12.00\nTOTAL 12.00")
+    sightings = find_by_field(repeated, subtotal=Decimal(12), total=Decimal(12))
+    assert (sightings["subtotal"].box.y, sightings["total"].box.y) == (30, 60)
 
 
-def test_cells_of_a_row_stand_on_its_line():
-    """Each cell has a box of its own, also where two of them are equal; a digit is placed on the row only."""
+def test_cells_of_a_row_are_placed_on_its_line():
+    """Each cell has its own box, even if two cells are equal; a single digit is placed on the row only."""
     items = [
         Item(description="Carbon Paper", quantity=2, unit_price=Decimal("0.5"), amount=1),
         Item(description="Ball pen", quantity=1, unit_price=Decimal("2.2"), amount=Decimal("2.2")),
     ]
-    found = sightings(items=items)
+    sightings = find_by_field(items=items)
     boxes = [
-        found[f"items[{row}].{name}"].box
+        sightings[f"items[{row}].{name}"].box
         for row in (0, 1)
         for name in ("description", "quantity", "unit_price", "amount")
     ]
     assert [box.y for box in boxes] == [60] * 4 + [90] * 4
     assert len({(box.x, box.y) for box in boxes}) == 8
-    assert found["items"].page is None
+    assert sightings["items"].page is None
 
 
-def test_digit_that_is_not_on_its_row_is_left_out():
-    assert "items[0].quantity" not in sightings(items=[Item(description="CARBON PAPER", quantity=7)])
+def test_digit_that_is_not_on_its_row_has_no_sighting():
+    assert "items[0].quantity" not in find_by_field(items=[Item(description="CARBON PAPER", quantity=7)])
 
 
-def test_value_on_a_later_page_has_its_number():
-    assert sightings(page("NOTHING HERE"), PAGE, total=Decimal("16.1"))["total"].page == 2
+def test_value_on_a_later_page_has_its_page_number():
+    assert find_by_field(page("NOTHING HERE"), PAGE, total=Decimal("16.1"))["total"].page == 2
 
 
-def test_page_without_text_shows_no_value():
-    """Nothing was read: a value that is invented for a blank page stands nowhere."""
-    assert sightings((), total=Decimal("16.1"))["total"].page == NOWHERE
+def test_value_of_a_page_without_text_has_page_zero():
+    """A value that the model invents for a blank page is not seen."""
+    assert find_by_field((), total=Decimal("16.1"))["total"].page == NOWHERE
 
 
-def test_value_of_two_lines_of_a_column_is_seen_beside_another_column():
-    """An address block on the left and numbers on the right are lines of two columns."""
+def test_value_of_two_lines_is_seen_beside_another_column():
+    """An address on the left and numbers on the right are lines of two columns."""
     text = page("12 High Street          Invoice 4711\n54321 Springfield       Customer 17")
-    assert sightings(text, company="12 High Street, 54321 Springfield")["company"].page == 1
+    assert find_by_field(text, company="12 High Street, 54321 Springfield")["company"].page == 1
 
 
-def test_five_hundred_rows_are_placed_in_a_second():
+def test_five_hundred_rows_are_placed_in_five_seconds():
     """Each row is on its own line of a long page."""
     rows = [(f"ITEM {'ABCDEFGHIJ'[number % 10]}{number:03}", Decimal(number) / 4 + 10) for number in range(500)]
     text = page("\n".join(f"{name}    2   {amount:8.2f}" for name, amount in rows))
     items = [Item(description=name, quantity=2, amount=amount) for name, amount in rows]
-    began = clock.process_time()
-    found = find_sightings(Receipt(items=items), [text])
-    assert clock.process_time() - began < 5
-    placed = {each.field: each for each in found.values}
-    assert [placed[f"items[{number}].amount"].box.y for number in range(500)] == [30 * number for number in range(500)]
-    assert (found.unseen, found.missing_rows) == (0, 0)
+    start = clock.process_time()
+    result = find_sightings(Receipt(items=items), [text])
+    assert clock.process_time() - start < 5
+    sightings = {sighting.field: sighting for sighting in result.values}
+    assert [sightings[f"items[{number}].amount"].box.y for number in range(500)] == [
+        30 * number for number in range(500)
+    ]
+    assert (result.unseen, result.missing_rows) == (0, 0)

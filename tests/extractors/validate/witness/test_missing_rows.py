@@ -1,4 +1,4 @@
-"""Lines that look like rows of a list and are in none of its rows."""
+"""Missing rows: lines that look like rows of a list, but are not in the answer."""
 
 from decimal import Decimal
 
@@ -37,49 +37,48 @@ CASH                         20.00
 """
 
 
-def missing(rows, *texts):
-    """The page and the height of each line that is missing."""
+def find_missing_rows(rows, *texts):
+    """The page and the height of each missing line."""
     bill = Bill(items=[Item(description=name, amount=Decimal(amount)) for name, amount in rows], total=Decimal("17.1"))
-    found = find_sightings(bill, [page(text) for text in texts or (PAGE,)])
-    return [(each.page, each.box.y) for each in found.values if each.field == "items[?]"]
+    sightings = find_sightings(bill, [page(text) for text in texts or (PAGE,)])
+    return [(sighting.page, sighting.box.y) for sighting in sightings.values if sighting.field == "items[?]"]
 
 
 @pytest.mark.parametrize("dropped", [(), (0,), (3,), (1, 2), (0, 1, 3)])
-def test_dropped_rows_are_missing(dropped):
-    """First, last or between; sums, payments and what stands below the sums are none."""
-    kept = [row for number, row in enumerate(ROWS) if number not in dropped]
-    assert missing(kept) == [(1, 30 * (number + 1)) for number in dropped]
+def test_dropped_rows_are_reported_missing(dropped):
+    """They may be first, last or between; sums, payments and the lines below the sums are not rows."""
+    remaining = [row for number, row in enumerate(ROWS) if number not in dropped]
+    assert find_missing_rows(remaining) == [(1, 30 * (number + 1)) for number in dropped]
 
 
-def test_rows_of_a_later_page_are_missing():
-    """A list that was read from its first page only; what is carried forward is no row."""
+def test_rows_of_a_later_page_are_reported_missing():
+    """An answer may have read the first page only; an amount carried forward is not a row."""
     first = "CARBON PAPER   2   0.50       1.00\nBALL PEN       1   2.20       2.20\nCARRIED FORWARD               3.20"
     second = (
         "BROUGHT FORWARD               3.20\nRED STAPLER    3   4.00      12.00\nTOTAL                        17.10"
     )
-    assert missing(ROWS[:2], first, second) == [(2, 30)]
+    assert find_missing_rows(ROWS[:2], first, second) == [(2, 30)]
 
 
-def test_list_of_which_no_row_is_seen_misses_none():
-    """Nothing tells what its rows look like."""
-    assert missing([("NOT THERE", "99.99")]) == []
+def test_list_without_a_seen_row_has_no_missing_rows():
+    """Without a seen row, the form of a row is unknown."""
+    assert find_missing_rows([("NOT THERE", "99.99")]) == []
 
 
-def test_rows_in_whole_units_are_missing():
-    """A comma before three digits groups them: amounts with and without one are written alike."""
+def test_rows_with_whole_amounts_are_reported_missing():
+    """A comma before three digits groups them: amounts with and without it have the same form."""
     text = "RAMEN   1,960\nGYOZA     450\nBEER    1,160\nTOTAL   3,570"
-    assert missing([("RAMEN", "1960"), ("BEER", "1160")], text) == [(1, 30)]
-    assert missing([("GYOZA", "450")], text) == [(1, 0), (1, 60)]
+    assert find_missing_rows([("RAMEN", "1960"), ("BEER", "1160")], text) == [(1, 30)]
+    assert find_missing_rows([("GYOZA", "450")], text) == [(1, 0), (1, 60)]
 
 
-def test_equal_rows_are_two():
-    """The same line twice, of which one row was read: the other is missing."""
+def test_second_of_two_equal_lines_is_reported_missing():
     text = "TEA      2.00\nTEA      2.00\nCAKE     3.50\nTOTAL   17.10"
-    assert missing([("TEA", "2.00"), ("CAKE", "3.50")], text) == [(1, 30)]
-    assert missing([("TEA", "2.00"), ("TEA", "2.00"), ("CAKE", "3.50")], text) == []
+    assert find_missing_rows([("TEA", "2.00"), ("CAKE", "3.50")], text) == [(1, 30)]
+    assert find_missing_rows([("TEA", "2.00"), ("TEA", "2.00"), ("CAKE", "3.50")], text) == []
 
 
-def test_rows_whose_text_stands_above_their_numbers_are_missing():
-    """Till receipts write the name on one line and quantity, price and amount on the next."""
+def test_rows_of_two_lines_are_reported_missing():
+    """Till receipts have the name on one line, and quantity, price and amount on the next."""
     text = "CARBON PAPER\n2 X 0.50       1.00\nBALL PEN\n1 X 2.20       2.20\nGLUE\n1 X 0.90       0.90\nTOTAL         17.10"
-    assert missing([ROWS[0], ROWS[1]], text) == [(1, 150)]
+    assert find_missing_rows([ROWS[0], ROWS[1]], text) == [(1, 150)]

@@ -1,4 +1,4 @@
-"""Numbers in a text, in any usual writing."""
+"""witness/numbers.py: numbers in a text, in any usual notation."""
 
 from decimal import Decimal
 
@@ -7,12 +7,12 @@ import pytest
 from extractors.validate.witness.numbers import iter_numbers
 
 
-def values(text):
+def find_values(text):
     return {place.value for place in iter_numbers(text)}
 
 
 @pytest.mark.parametrize(
-    ("written", "value"),
+    ("notation", "value"),
     [
         ("1,234.50", "1234.50"),
         ("1.234,50", "1234.50"),
@@ -37,9 +37,9 @@ def values(text):
         ("\n12 x 3.00", "12"),
     ],
 )
-def test_number_is_read_in_any_usual_writing(written, value):
-    """Marks group digits or begin the decimals; currencies, units and signs are left out."""
-    assert Decimal(value) in values(f"TOTAL {written} END")
+def test_number_is_found_in_any_usual_notation(notation, value):
+    """Separators group digits or begin the decimals; currencies, units and signs are ignored."""
+    assert Decimal(value) in find_values(f"TOTAL {notation} END")
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_number_is_read_in_any_usual_writing(written, value):
         ("12.50.3", "12.50"),
     ],
 )
-def test_part_of_a_longer_number_date_or_code_is_no_number(text, value):
-    assert Decimal(value) not in values(text)
+def test_part_of_a_number_date_or_code_is_not_found(text, value):
+    assert Decimal(value) not in find_values(text)

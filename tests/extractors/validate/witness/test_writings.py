@@ -1,4 +1,4 @@
-"""Any usual writing of a number, a date or a text is seen, and a value that differs by one digit or day is not."""
+"""Notations: a number, date or text is seen in any usual notation; a value with another digit or day is not."""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -23,21 +23,21 @@ SCRIPTS = {
     "Persian": "\u06f0",
     "Hindi": "\u0966",
     "Thai": "\u0e50",
-}  # digits of 0
+}  # the digit 0 of each script
 
 
 def is_seen(kind, value, text):
-    """Whether the value stands on a page with this text."""
+    """Whether the value is seen on a page with this text."""
     return find_sightings(MODELS[kind](value=value), [page(f"TOTAL {text} END")]).values[0].page != NOWHERE
 
 
 def group(whole, mark):
-    """Digits in groups of three."""
+    """The digits in groups of three."""
     return f"{whole:,}".replace(",", mark)
 
 
 def write_in(script, text):
-    """The text with the digits of a script."""
+    """The text with the digits of this script."""
     return text.translate({ord("0") + digit: ord(SCRIPTS[script]) + digit for digit in range(10)})
 
 
@@ -116,56 +116,56 @@ whole_numbers = st.integers(10, 99) | st.integers(100, 99_999) | st.integers(10*
 
 
 def change_digit(text, place, digit):
-    """The text with another digit at one of its places of digits."""
+    """The text with one of its digits changed."""
     places = [at for at, character in enumerate(text) if character.isdigit()]
     at = places[place % len(places)]
     assume(text[at] != str(digit))
     return text[:at] + str(digit) + text[at + 1 :]
 
 
-@pytest.mark.parametrize("writing", AMOUNTS)
+@pytest.mark.parametrize("notation", AMOUNTS)
 @settings(max_examples=8)
 @given(whole_numbers, st.integers(0, 99), st.integers(0, 9), st.integers(1, 9))
-def test_amount_is_seen_and_another_one_is_not(writing, whole, cents, place, digit):
-    """Thousands and decimals by any mark, a minus on either side, digits of any script; also of an amount in a text."""
-    written, plain = AMOUNTS[writing](whole, f"{cents:02}"), f"{whole}.{cents:02}"
-    assert is_seen(Decimal, Decimal(plain), written)
-    assert is_seen(Decimal, -Decimal(plain), written)
-    assert is_seen(str, plain, written)
-    assert is_seen(str, write_in("Arabic", plain.replace(".", ARABIC_POINT)), written)
-    assert not is_seen(Decimal, Decimal(change_digit(plain, place, digit)), written)
+def test_amount_is_seen_in_any_notation_and_another_amount_is_not(notation, whole, cents, place, digit):
+    """Any separators, a minus on either side, and digits of any script; the amount may be a text, too."""
+    printed, plain = AMOUNTS[notation](whole, f"{cents:02}"), f"{whole}.{cents:02}"
+    assert is_seen(Decimal, Decimal(plain), printed)
+    assert is_seen(Decimal, -Decimal(plain), printed)
+    assert is_seen(str, plain, printed)
+    assert is_seen(str, write_in("Arabic", plain.replace(".", ARABIC_POINT)), printed)
+    assert not is_seen(Decimal, Decimal(change_digit(plain, place, digit)), printed)
 
 
-@pytest.mark.parametrize("writing", WHOLES)
+@pytest.mark.parametrize("notation", WHOLES)
 @settings(max_examples=8)
 @given(whole_numbers, st.integers(0, 9), st.integers(1, 9))
-def test_whole_number_is_seen_and_another_one_is_not(writing, whole, place, digit):
-    """Also where a unit in a script without spaces touches it."""
-    written = WHOLES[writing](whole)
-    assert is_seen(int, whole, written)
-    assert not is_seen(int, int(change_digit(str(whole), place, digit)), written)
+def test_whole_number_is_seen_in_any_notation_and_another_number_is_not(notation, whole, place, digit):
+    """A unit in a script without spaces may follow it directly."""
+    printed = WHOLES[notation](whole)
+    assert is_seen(int, whole, printed)
+    assert not is_seen(int, int(change_digit(str(whole), place, digit)), printed)
 
 
-@pytest.mark.parametrize("writing", DATES)
+@pytest.mark.parametrize("notation", DATES)
 @settings(max_examples=8)
 @given(st.dates(date(1990, 1, 1), date(2049, 12, 31)), st.sampled_from([1, -1, 10, 31, 365]))
-def test_date_is_seen_and_another_one_is_not(writing, day, step):
-    """With names of months in many languages, digits of any script, and over line breaks."""
-    written, other = DATES[writing](day), day + timedelta(step)
+def test_date_is_seen_in_any_notation_and_another_date_is_not(notation, day, step):
+    """It may have month names of many languages, digits of any script, and line breaks."""
+    printed, other = DATES[notation](day), day + timedelta(step)
     assume({other.day, other.month} != {day.day, day.month} or other.year != day.year)
-    assert is_seen(date, day, written)
-    assert not is_seen(date, other, written)
+    assert is_seen(date, day, printed)
+    assert not is_seen(date, other, printed)
 
 
 @pytest.mark.parametrize("text", ["2018\u5e741\u670829\u65e5", "\u7b2c29\u53f7", "29\uc77c", "AB29", "29B7"])
-def test_part_of_a_date_or_a_code_is_no_number(text):
+def test_part_of_a_date_or_code_is_not_seen_as_a_number(text):
     assert not is_seen(int, 29, text)
 
 
 @settings(max_examples=25)
 @given(st.lists(st.from_regex(r"[A-Z]{3,8}|[1-9][0-9]{2,5}", fullmatch=True), min_size=2, max_size=6), st.data())
-def test_text_is_seen_over_a_line_break_and_with_another_digit_it_is_not(words, data):
-    """Wherever the line ends between two of its words."""
+def test_text_is_seen_across_a_line_break_but_not_with_another_digit(words, data):
+    """The line may end between any two of its words."""
     at = data.draw(st.integers(1, len(words) - 1))
     printed = " ".join(words[:at]) + "\n" + " ".join(words[at:])
     text = " ".join(words)

@@ -18,6 +18,7 @@ from extractors.core import Prepared
 from extractors.core.errors import DocumentError
 from extractors.images.ending import check_end, has_end
 from extractors.images.grey import find_grey
+from extractors.images.jpeg import find_frame
 from extractors.images.open import has_odd_metadata, open_picture, translate_errors
 from extractors.images.pdf import open_pdf
 from extractors.images.pixels import load_pixels
@@ -33,6 +34,7 @@ MAX_SENT_BYTES = 10 * 10**6  # Together documents this for fine-tuning images; n
 _QUALITIES = (90, 75, 50)  # JPEG, tried in turn until the picture is within MAX_SENT_BYTES
 _SUBSAMPLING = 2  # 4:2:0: no field is read worse, and encoding takes a fifth less time (docs/benchmarks.md)
 _ORIGINAL = frozenset({"JPEG", "PNG", "WEBP"})  # formats that every server reads
+_SENT_COMPONENTS = frozenset({1, 3})  # of a JPEG: grey, or colours; four are inks
 _LOSSLESS = frozenset({"PNG", "GIF", "BMP", "TIFF"})
 
 
@@ -74,6 +76,8 @@ def _can_send_original(data: bytes, header: Header) -> bool:
     """
     if header.format not in _ORIGINAL or header.orientation != 1 or header.frames != 1 or len(data) > MAX_SENT_BYTES:
         return False
+    if (frame := find_frame(data)) is not None and has_end(data, "JPEG"):  # Pillow would find the same in more time
+        return frame.components in _SENT_COMPONENTS and frame.size == header.size
     picture = open_picture(BytesIO(data), "prepare")
     if picture.mode not in {"RGB", "L"} or picture.size != tuple(header.size) or "transparency" in picture.info:
         return False

@@ -55,9 +55,9 @@ class Costs:
     def __add__(self, other: Costs) -> Costs:
         """The sum; None where one part is None."""
         return Costs(
-            _add_known(self.low, other.low),
-            _add_known(self.expected, other.expected),
-            _add_known(self.high, other.high),
+            add_known(self.low, other.low),
+            add_known(self.expected, other.expected),
+            add_known(self.high, other.high),
         )
 
     def times(self, count: int) -> Costs:
@@ -74,7 +74,8 @@ class Costs:
         return self.low, self.expected, self.high
 
 
-def _add_known(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+def add_known(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    """The sum of two amounts; None when one is unknown."""
     return None if one is None or other is None else one + other
 
 

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from functools import reduce
+from operator import add, attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from extractors.core import Accepted, Copied, Failed, Unfinished
-from extractors.core.call_counts import REFUSALS
-from extractors.core.money import Costs, sum_known
+from extractors.core.money import Costs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from extractors.core import Attempt
-
-
+T = TypeVar("T")
 FailureKind = tuple[str, str, bool]  # stage, kind, and whether the failure is final
 NAMED_FAILURES = 5
 REASON_LENGTH = 160  # characters of a failure's message that are kept for the summary
@@ -87,7 +84,7 @@ class CascadeTotals:
 
     def __add__(self, other: CascadeTotals) -> CascadeTotals:
         """Both together."""
-        return CascadeTotals(*map(_sum, _CASCADE_PARTS(self), _CASCADE_PARTS(other)))
+        return _sum_fields(CascadeTotals, (self, other))
 
     @property
     def saved_tokens(self) -> int:
@@ -105,13 +102,14 @@ class WitnessTotals:
 
     def __add__(self, other: WitnessTotals) -> WitnessTotals:
         """Both together."""
-        return WitnessTotals(
-            self.documents + other.documents, self.unseen + other.unseen, self.missing_rows + other.missing_rows
-        )
+        return _sum_fields(WitnessTotals, (self, other))
 
 
 # The defaults of every document's totals, made once.
-_NO_COSTS, _NO_CASCADE, _NO_WITNESS, _NO_FAILURES = Costs(), CascadeTotals(), WitnessTotals(), FirstFailures()
+NO_CASCADE, NO_WITNESS = CascadeTotals(), WitnessTotals()
+_NO_COSTS, _NO_FAILURES = Costs(), FirstFailures()
+_NO_KINDS: Counter[FailureKind] = Counter()
+_NO_REASONS = FailureReasons()
 
 
 @dataclass(slots=True)  # not frozen, though nothing changes one: each frozen field costs a call more when one is made
@@ -145,15 +143,15 @@ class RunTotals:
     wasted_usd: Decimal | None = Decimal(0)
     unknown_usd: Decimal | None = Decimal(0)
     saved_usd: Decimal | None = Decimal(0)
-    cascade: CascadeTotals = _NO_CASCADE
-    witness: WitnessTotals = _NO_WITNESS
-    kinds: Counter[FailureKind] = field(default_factory=Counter)
-    reasons: FailureReasons = field(default_factory=FailureReasons, compare=False)
+    cascade: CascadeTotals = NO_CASCADE
+    witness: WitnessTotals = NO_WITNESS
+    kinds: Counter[FailureKind] = field(default_factory=lambda: _NO_KINDS)
+    reasons: FailureReasons = field(default_factory=lambda: _NO_REASONS, compare=False)
     first_failures: FirstFailures = field(default=_NO_FAILURES, compare=False)
 
     def __add__(self, other: RunTotals) -> RunTotals:
         """Both together."""
-        return RunTotals(*map(_sum, _PARTS(self), _PARTS(other)))
+        return _sum_fields(RunTotals, (self, other))
 
     @property
     def done(self) -> int:
@@ -171,8 +169,15 @@ class RunTotals:
         return self.rejected + self.failed + self.copied_failed
 
 
-_CASCADE_PARTS = attrgetter(*(each.name for each in fields(CascadeTotals)))
-_PARTS = attrgetter(*(each.name for each in fields(RunTotals)))
+# The classes whose fields are summed one by one, and what reads all fields of one.
+_FIELDS: dict[type, attrgetter[tuple[Any, ...]]] = {
+    each: attrgetter(*(part.name for part in fields(each))) for each in (RunTotals, CascadeTotals, WitnessTotals, Costs)
+}
+
+
+def sum_totals(parts: Sequence[RunTotals]) -> RunTotals:
+    """The sum of these totals: of many at once in a tenth of the time of adding one to another."""
+    return _sum_fields(RunTotals, parts) if parts else RunTotals()
 
 
 def since(before: RunTotals, now: RunTotals) -> RunTotals:
@@ -186,157 +191,27 @@ def since(before: RunTotals, now: RunTotals) -> RunTotals:
     )
 
 
-def totals_of(end: Accepted | Copied | Failed | Unfinished) -> RunTotals:
-    """The totals of one document. Estimates are of what was sent, so a copy has none."""
-    if isinstance(end, Copied):
-        return _totals_of_copy(end)
-    usage = _sum_usage(end.attempts)
-    usage["wasted_usd"] = sum_known([usage["wasted_usd"], *(each.cost_usd for each in _list_superseded(end))])
-    cascade = _cascade_of(end)
-    if isinstance(end, Unfinished):
-        return RunTotals(**usage, remaining=1, cascade=cascade)
-    if isinstance(end, Failed):
-        return _totals_of_failure(end, usage, cascade)
-    evidence = end.evidence
-    like = evidence.like_labels if evidence else None
-    return RunTotals(
-        **usage,
-        accepted=1,
-        scored=int(evidence is not None and evidence.confidence is not None),
-        compared=int(like is not None),
-        unlike=int(like is False),
-        estimated=end.planned.costs,
-        cascade=cascade,
-        witness=_witness_of(end),
-    )
+def _sum_fields(kind: type[T], parts: Sequence[T]) -> T:
+    return kind(*map(_sum_values, zip(*map(_FIELDS[kind], parts), strict=True)))
 
 
-def _totals_of_copy(end: Copied) -> RunTotals:
-    kind = (str(end.row["stage"]), str(end.row["kind"]), bool(end.row["final"])) if end.failed else None
-    return RunTotals(
-        copied=int(not end.failed),
-        copied_failed=int(end.failed),
-        saved_usd=end.saved_usd,
-        kinds=Counter([kind] if kind else []),
-        reasons=FailureReasons({kind: reason_of(str(end.row["message"]))} if kind else {}),
-        first_failures=_name_failure(end.planned.document, kind, str(end.row["message"])) if kind else FirstFailures(),
-    )
+def _sum_values(values: Sequence[Any]) -> Any:  # Any: one field of several totals, of which there are seven types
+    """The sum of the values of one field; None where one is unknown."""
+    first = values[0]
+    if isinstance(first, int):
+        return sum(values)
+    if first is None or isinstance(first, Decimal):
+        return None if None in values else sum(values)
+    if type(first) in _FIELDS:
+        return _sum_fields(type(first), values)
+    if isinstance(first, Counter):
+        return _sum_counts(values)
+    return reduce(add, filter(None, values[1:]), first)  # most are empty
 
 
-def _totals_of_failure(end: Failed, usage: _UsageTotals, cascade: CascadeTotals) -> RunTotals:
-    problem = end.problem
-    failure = (problem.stage, problem.kind, problem.final)
-    return RunTotals(
-        **usage,
-        rejected=int(end.rejected),
-        failed=int(not end.rejected),
-        estimated=Costs() if end.rejected else end.planned.costs,
-        cascade=cascade,
-        kinds=Counter([failure]),
-        reasons=FailureReasons({failure: reason_of(problem.message)}),
-        first_failures=_name_failure(end.planned.document, failure, problem.message),
-    )
-
-
-def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
-    """The billed attempts whose answer was accepted and is not the one that is published."""
-    if not isinstance(end, Accepted):
-        return []
-    accepted = [each for each in end.attempts if each.outcome == "accepted"]
-    same_rung = [each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung]
-    same_reply = [each for each in same_rung if each.reply is end.reply]  # rungs of a later page may share the first's
-    published = next(iter((*same_reply, *same_rung)), None)
-    return [each for each in accepted if each is not published and each.billed == "yes"]
-
-
-def _cascade_of(end: Accepted | Failed | Unfinished) -> CascadeTotals:
-    if isinstance(end, Unfinished):
-        return CascadeTotals()
-    stopped = Counter({end.step.rung: 1}) if isinstance(end, Accepted) else Counter[int]()
-    billed = [each for each in end.attempts if each.billed == "yes"]
-    if not billed:
-        return CascadeTotals(stopped)
-    first = end.planned.steps(0)
-    climbs = [each for each in billed if each.request.steps != first]
-    return CascadeTotals(
-        stopped,
-        climbed=int(bool(climbs)),
-        climb_usd=sum_known(each.cost_usd for each in climbs),
-        sent_tokens=_count_rungs(billed),
-        climb_tokens=_count_rungs(climbs),
-        faithful_tokens=end.planned.faithful_tokens,
-    )
-
-
-def _witness_of(end: Accepted) -> WitnessTotals:
-    seen = end.sightings
-    return WitnessTotals(1, seen.unseen, seen.missing_rows) if seen else WitnessTotals()
-
-
-def _count_rungs(attempts: Sequence[Attempt]) -> int:
-    """The image tokens of these attempts, those of each rung once."""
-    return sum({each.request.steps: each.request.image_tokens for each in attempts}.values())
-
-
-def _name_failure(document: str, failure: FailureKind, message: str) -> FirstFailures:
-    return FirstFailures([FailedDocument(document, *failure[:2], reason_of(message))])
-
-
-class _UsageTotals(TypedDict):
-    """The fields of RunTotals that the attempts of a document determine."""
-
-    calls: int
-    refusals: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    reasoning_tokens: int
-    residual_tokens: int
-    cost_usd: Decimal | None
-    wasted_usd: Decimal | None
-    unknown_usd: Decimal | None
-
-
-def usage_of(attempts: Sequence[Attempt]) -> RunTotals:
-    """The totals of these attempts; billed attempts whose answer was not accepted are wasted.
-
-    So are, for a document that ended, accepted ones whose answer is not the published one: `totals_of` adds them.
-    """
-    return RunTotals(**_sum_usage(attempts))
-
-
-def _sum_usage(attempts: Sequence[Attempt]) -> _UsageTotals:
-    total = _UsageTotals(
-        calls=len(attempts),
-        refusals=0,
-        prompt_tokens=0,
-        cached_tokens=0,
-        completion_tokens=0,
-        reasoning_tokens=0,
-        residual_tokens=0,
-        cost_usd=Decimal(0),
-        wasted_usd=Decimal(0),
-        unknown_usd=Decimal(0),
-    )
-    for each in attempts:
-        total["refusals"] += each.outcome in REFUSALS
-        if usage := each.usage:
-            total["prompt_tokens"] += usage.prompt
-            total["cached_tokens"] += usage.cached
-            total["completion_tokens"] += usage.completion
-            total["reasoning_tokens"] += usage.reasoning
-            total["residual_tokens"] += each.residual or 0
-        if each.billed == "yes":
-            total["cost_usd"] = _sum(total["cost_usd"], each.cost_usd)
-            if each.outcome != "accepted":
-                total["wasted_usd"] = _sum(total["wasted_usd"], each.cost_usd)
-        elif each.billed == "unknown":
-            total["unknown_usd"] = _sum(total["unknown_usd"], each.reserved_usd)
+def _sum_counts(counters: Iterable[Counter[T]]) -> Counter[T]:
+    total: Counter[T] = Counter()
+    for counter in filter(None, counters):
+        for name, count in counter.items():
+            total[name] += count
     return total
-
-
-def _sum(mine: Any, theirs: Any) -> Any:  # Any: two fields of one type, of which there are seven
-    """The sum of two fields; None where one is unknown. Most fields of a document's totals are 0 or empty."""
-    if mine is None or theirs is None:
-        return None
-    return mine + theirs if theirs else mine

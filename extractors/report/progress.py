@@ -15,7 +15,7 @@ from rich.text import Text
 
 from extractors.core.call_counts import CallCounts
 from extractors.core.money import dollars
-from extractors.core.totals import RunTotals
+from extractors.core.totals import RunTotals, sum_totals
 from extractors.report.terminal import terminal
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0  # between two lines without a terminal
 BAR_WIDTH = 40
 SHOWN_KINDS = 3  # of failures, below the bar
+MAX_PARTS = 32  # totals that are kept before they are added up
 SEPARATOR = " · "
 
 
@@ -45,7 +46,7 @@ class Progress:
         self._console = console or terminal(stderr=True)
         self._clock, self._budget = clock, budget
         self._started = self._shown = clock()
-        self._totals, self._calls, self._expected = RunTotals(), CallCounts(), 0
+        self._parts, self._calls, self._expected = [RunTotals()], CallCounts(), 0
         self._has_bar = self._console.is_terminal and not self._console.is_dumb_terminal
         self._live = Live(console=self._console, get_renderable=self._render, transient=True, refresh_per_second=4)
 
@@ -81,7 +82,9 @@ class Progress:
 
     def add(self, totals: RunTotals) -> None:
         """Adds the result of documents."""
-        self._totals += totals
+        self._parts.append(totals)
+        if len(self._parts) > MAX_PARTS:  # one by one costs more
+            self._parts = [self.totals]
         if not self._has_bar and self._clock() - self._shown >= LINE_SECONDS:
             self._shown = self._clock()
             self._console.print(self.line, highlight=False, soft_wrap=True)
@@ -97,13 +100,13 @@ class Progress:
     @property
     def line(self) -> str:
         """The current text of a plain line."""
-        bad = [f"{self._totals.bad:,} not accepted"] if self._totals.bad else []
+        bad = [f"{self.totals.bad:,} not accepted"] if self.totals.bad else []
         return SEPARATOR.join([f"{self._count} documents", *bad, *self._pace])
 
     @property
     def details(self) -> list[str]:
         """What is shown below the bar: pace, retries, refusals, failed calls and failed documents by kind."""
-        calls, bad = self._calls, self._totals.bad
+        calls, bad = self._calls, self.totals.bad
         documents = _list_kinds(self.failures) or ([f"{bad:,}"] if bad else [])
         return [
             *self._pace,
@@ -117,7 +120,7 @@ class Progress:
     def failures(self) -> Counter[str]:
         """The documents without an answer, by kind."""
         kinds = Counter[str]()
-        for (_, kind, _), count in self._totals.kinds.items():
+        for (_, kind, _), count in self.totals.kinds.items():
             kinds[kind] += count
         return kinds
 
@@ -129,16 +132,16 @@ class Progress:
     @property
     def cost_usd(self) -> Decimal | None:
         """The dollars spent so far, also for documents in progress; None when a price is unknown."""
-        return self._calls.cost_usd if self._calls.calls else self._totals.cost_usd
+        return self._calls.cost_usd if self._calls.calls else self.totals.cost_usd
 
     @property
     def _count(self) -> str:
-        return f"{self._totals.done:,} of {self._expected:,}" if self._expected else f"{self._totals.done:,}"
+        return f"{self.totals.done:,} of {self._expected:,}" if self._expected else f"{self.totals.done:,}"
 
     @property
     def _pace(self) -> list[str]:
         """Rate, dollars spent, and time left where that is known."""
-        done, elapsed, cost = self._totals.done, self._clock() - self._started, self.cost_usd
+        done, elapsed, cost = self.totals.done, self._clock() - self._started, self.cost_usd
         rate = done / elapsed if elapsed > 0 else 0.0
         budget = "" if self._budget is None else f" of {dollars(self._budget)}"
         pace = [f"{rate:.1f}/s", "cost unknown" if cost is None else f"{dollars(cost)}{budget} spent"]
@@ -149,7 +152,7 @@ class Progress:
     @property
     def totals(self) -> RunTotals:
         """The sums so far."""
-        return self._totals
+        return sum_totals(self._parts)
 
     @property
     def expected(self) -> int:
@@ -159,7 +162,7 @@ class Progress:
     @property
     def share(self) -> float:
         """The processed share of the expected documents, from 0 to 1; 0 while their number is unknown."""
-        return min(self._totals.done / self._expected, 1.0) if self._expected else 0.0
+        return min(self.totals.done / self._expected, 1.0) if self._expected else 0.0
 
     def _render(self) -> RenderableType:
         """The bar with its count, and below it as many lines as the details take at this width."""
@@ -169,7 +172,7 @@ class Progress:
             count += f", {self.share:.0%}".replace("%", " %")
         bar = ProgressBar(
             total=self._expected or None,
-            completed=self._totals.done,
+            completed=self.totals.done,
             width=max(min(BAR_WIDTH, width - len(count) - 1), 4),
             pulse=not self._expected,
         )

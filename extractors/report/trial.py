@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import orjson
 
 from extractors.core import Accepted, Failed
+from extractors.core.document_totals import totals_of, usage_of
 from extractors.core.money import dollars
-from extractors.core.totals import totals_of, usage_of
 from extractors.record.tables.fields import Fields
 from extractors.report.plan_words import explain_choice
 from extractors.report.row_formats import make_printable

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from extractors.bill import estimate_costs
 from extractors.core import Accepted, Failed
 from extractors.core.audit import AuditCounts, have_same_values
+from extractors.core.document_totals import usage_of
 from extractors.core.money import Costs, sum_known
-from extractors.core.totals import RunTotals, usage_of
+from extractors.core.totals import RunTotals
 from extractors.core.tuning import parse_tuning
 from extractors.record.tables.row_index import RowIndex
 from extractors.run.chunk import run_document

@@ -24,11 +24,11 @@ from extractors.call.request import RequestTemplate
 from extractors.config.prices import warn_old_price
 from extractors.config.run_config import RunConfig, resolve_probes
 from extractors.core import CallRequest, LadderStep, Verdict
+from extractors.core.document_totals import usage_of
 from extractors.core.errors import DocumentError, Failing, RunError
 from extractors.core.money import Costs, Usage, dollars
 from extractors.core.schema import ASK, NONE, load
 from extractors.core.tiles import Size, worst_tokens
-from extractors.core.totals import usage_of
 from extractors.record.ledger import Ledger
 from extractors.record.ledger.memory import Calibration
 from extractors.record.ledger.writer import LedgerWriter

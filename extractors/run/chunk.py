@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from extractors.core import Accepted, CallRequest, Failed, LadderStep, Prepared, Problem, Unfinished, Verdict
+from extractors.core.document_totals import totals_of
 from extractors.core.errors import DocumentError, RunError
-from extractors.core.totals import RunTotals, totals_of
+from extractors.core.totals import RunTotals, sum_totals
 from extractors.prepare import prepare, prepare_link
 from extractors.run.cascade import choose_surest, compare_answers
 from extractors.run.journal import DocumentJournal
@@ -58,7 +59,7 @@ class Chunk:
         await asyncio.to_thread(context.services.tables.stage, self.part, results)
         context.reuse.deduplicator.note_staged(self.part, results)
         context.unfinished.extend(result.planned for result in results if isinstance(result, Unfinished))
-        return sum((totals_of(result) for result in results), RunTotals())
+        return sum_totals([totals_of(result) for result in results])
 
 
 async def _run_documents(documents: Sequence[Planned], context: RunContext) -> list[DocumentResult]:

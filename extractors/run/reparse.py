@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from extractors.call.response import parse_stored
 from extractors.core import Accepted, AnswerOrigin, Failed, LadderStep, Problem, Unfinished
+from extractors.core.document_totals import totals_of
 from extractors.core.errors import DocumentError
-from extractors.core.totals import totals_of
 from extractors.run.cascade import NO_CASCADE
 from extractors.run.chunk import judge_reply, prepare_page
 from extractors.validate.alignment import align

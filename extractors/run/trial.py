@@ -16,9 +16,9 @@ import polars as pl
 
 from extractors.config.run_config import prior_stats
 from extractors.core import Accepted, Copied, Failed, Unfinished
+from extractors.core.document_totals import totals_of
 from extractors.core.errors import ConfigurationError
 from extractors.core.money import FREE
-from extractors.core.totals import totals_of
 from extractors.plan.feed import Feed
 from extractors.record.ledger import Ledger
 from extractors.record.output import open_output

@@ -18,8 +18,8 @@ from extractors.config.job import Job
 from extractors.config.run_config import prior_stats
 from extractors.core import Unfinished
 from extractors.core.call_counts import CallCounts
+from extractors.core.document_totals import totals_of
 from extractors.core.errors import ConfigurationError, LeaseLost, LedgerError, RunError, Stopped, TilewiseError
-from extractors.core.totals import totals_of
 from extractors.plan.apply import PlanFeed, PlanRange, resolve_plan
 from extractors.plan.stored_plan import StoredPlan
 from extractors.record.ledger import Ledger

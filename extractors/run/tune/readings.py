@@ -14,9 +14,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from extractors.core import Accepted, Failed, PlannedPage, Unfinished
+from extractors.core.document_totals import usage_of
 from extractors.core.errors import DocumentError
 from extractors.core.money import Costs, sum_known
-from extractors.core.totals import RunTotals, usage_of
 from extractors.plan.choose import full_ladder
 from extractors.record.tables.row_index import RowIndex
 from extractors.run.chunk import run_document
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from extractors.core import Attempt, LadderStep, Planned, Reply, RunInfo, Store
     from extractors.core.tiles import Rule
+    from extractors.core.totals import RunTotals
     from extractors.run.context import RunContext
     from extractors.run.tune.labels import Label
 

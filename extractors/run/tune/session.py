@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from extractors.bill import estimate_costs
 from extractors.config.run_config import PriorStats
 from extractors.core import Accepted, Failed
+from extractors.core.document_totals import usage_of
 from extractors.core.errors import ConfigurationError, RunError
 from extractors.core.money import FREE, Costs, dollars
-from extractors.core.totals import usage_of
 from extractors.plan.feed import Feed
 from extractors.record.output import open_output
 from extractors.record.tables.rows import failure_row, image_rows

@@ -25,9 +25,10 @@ from extractors.core import (
     Reply,
     Unfinished,
 )
+from extractors.core.document_totals import totals_of
 from extractors.core.money import Costs, Usage
 from extractors.core.tiles import Size
-from extractors.core.totals import RunTotals, totals_of
+from extractors.core.totals import RunTotals
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = LadderStep(1601, Size(500, 400), 1601)

@@ -3,7 +3,8 @@
 import pytest
 
 from extractors.core import Evidence
-from extractors.core.totals import RunTotals, totals_of
+from extractors.core.document_totals import totals_of
+from extractors.core.totals import RunTotals
 from extractors.run.quality_monitor import QualityMonitor
 
 

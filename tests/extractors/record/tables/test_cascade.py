@@ -5,8 +5,9 @@ from decimal import Decimal
 import pytest
 
 from extractors.core import LadderStep
+from extractors.core.document_totals import totals_of
 from extractors.core.tiles import Size, get_rule
-from extractors.core.totals import RunTotals, totals_of
+from extractors.core.totals import RunTotals
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables.volume import PartId
 from extractors.record.tables.writer import Tables

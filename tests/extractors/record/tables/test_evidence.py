@@ -3,8 +3,9 @@
 import polars as pl
 import pytest
 
+from extractors.core.document_totals import totals_of
 from extractors.core.evidence import Box, Sighting, Sightings
-from extractors.core.totals import WitnessTotals, totals_of
+from extractors.core.totals import WitnessTotals
 from extractors.record.tables import columns
 from extractors.record.tables.evidence import sum_witness
 from extractors.record.tables.fields import Fields

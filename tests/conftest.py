@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -157,6 +157,8 @@ class Front(ThreadingHTTPServer):
         self.answer = lambda path: None
         self.refuse = lambda method, path: None
         self.sent = 0  # bytes of answers
+        self.in_progress = self.most_in_progress = 0  # requests
+        self.counting = threading.Lock()
 
 
 class Passed(BaseHTTPRequestHandler):
@@ -169,15 +171,24 @@ class Passed(BaseHTTPRequestHandler):
         """Notes method, path and range; then answers or passes on."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.command, self.path, self.headers.get("Range")))
-        time.sleep(self.server.seconds)
+        with self.server.counting:
+            self.server.in_progress += 1
+            self.server.most_in_progress = max(self.server.most_in_progress, self.server.in_progress)
+        try:
+            time.sleep(self.server.seconds)
+            self._answer_or_pass(body)
+        finally:
+            with self.server.counting:
+                self.server.in_progress -= 1
+
+    def _answer_or_pass(self, body):
         if answer := self.server.answer(self.path) or self.server.refuse(self.command, self.path):
             self._say(answer[0], {}, answer[1])
             return
-        connection = HTTPConnection("127.0.0.1", self.server.port, timeout=30)
-        connection.request(self.command, self.path, body or None, dict(self.headers))
-        said = connection.getresponse()
-        self._say(said.status, dict(said.headers), said.read())
-        connection.close()
+        with closing(HTTPConnection("127.0.0.1", self.server.port, timeout=30)) as connection:
+            connection.request(self.command, self.path, body or None, dict(self.headers))
+            said = connection.getresponse()
+            self._say(said.status, dict(said.headers), said.read())
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - as http.server names it
 

@@ -292,11 +292,9 @@ def test_time_limit_ends_a_slow_response(site, create_store, head):
             time.sleep(0.01)
 
     site.pages["/a.png"] = drip
-    start = time.monotonic()
     error = read_error(create_store(limits=FetchLimits(seconds=0.3)), site.url())
     assert (error.kind, error.final) == ("unreadable", False)
     assert error.message.endswith("it took longer than 0.3 s")
-    assert time.monotonic() - start < 2
 
 
 def test_time_limit_is_60_seconds_by_default(site, create_store):

@@ -159,8 +159,7 @@ def test_value_of_two_lines_is_seen_beside_another_column():
     assert find_by_field(text, company="12 High Street, 54321 Springfield")["company"].page == 1
 
 
-def test_five_hundred_rows_are_placed_in_five_seconds():
-    """Each row is on its own line of a long page."""
+def test_each_of_five_hundred_rows_is_placed_on_its_line():
     rows = [(f"ITEM {'ABCDEFGHIJ'[number % 10]}{number:03}", Decimal(number) / 4 + 10) for number in range(500)]
     text = page("\n".join(f"{name}    2   {amount:8.2f}" for name, amount in rows))
     items = [Item(description=name, quantity=2, amount=amount) for name, amount in rows]

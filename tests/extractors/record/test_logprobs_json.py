@@ -4,7 +4,7 @@ from extractors.record.logprobs_json import dump_logprobs, load_logprobs
 
 
 def test_load_logprobs_returns_the_dumped_tokens(make):
-    """Unknown logarithms and NUL are preserved, though PostgreSQL has no NUL in text; a call without tokens has null columns."""
+    """Unknown logarithms and NUL, which PostgreSQL refuses in text, are preserved; a call without tokens has nulls."""
     stored = dump_logprobs(make.logprobs())
     assert "\0" not in stored["tokens"]
     assert load_logprobs(stored["tokens"], stored["token_logprobs"]) == make.logprobs()

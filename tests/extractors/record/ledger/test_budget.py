@@ -196,7 +196,7 @@ def test_spent_run_budget_does_not_wait_for_other_runs(begin_run):
 
 
 def test_intent_does_not_wait_for_the_call_of_a_dead_process(ledger, ledger_writer, spawn, url, begin_run):
-    """While the other process lives, its call may free some of the budget; once it is killed, the day's budget is spent."""
+    """While the other process lives, its call may free some budget; once it is killed, the day's budget is spent."""
     process = spawn(HOLD_RESERVATION, url)
     assert process.stdout.readline() == "holds\n"
     mine = begin_run(day=2 * CENT)
@@ -278,7 +278,7 @@ def test_spent_daily_budget_error_says_when_it_is_free_again(begin_run):
 
 
 def watch_held(processes, read):
-    """Reads the amount held by the day until each process has printed how much it reserved; returns the maximum and their sum."""
+    """Returns the maximum that the day holds until each process has printed its reservations, and their sum."""
     reserved, samples = [], []
 
     def listen():

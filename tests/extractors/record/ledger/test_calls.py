@@ -1,4 +1,4 @@
-"""calls.py: what is stored of a call is visible to all readers at once, is exact, and survives the process that stored it."""
+"""calls.py: stored calls are exact, visible to all readers at once, and survive the process that stored them."""
 
 import os
 import signal

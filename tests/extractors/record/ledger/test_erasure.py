@@ -1,4 +1,4 @@
-"""erasure.py: names of forgotten documents are erased from the ledger, amounts stay, and documents of live runs are refused."""
+"""erasure.py: names of forgotten documents are erased, amounts stay, and documents of live runs are refused."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ FORGOTTEN = Forgotten("/out", frozenset({A}))
 
 @pytest.fixture
 def begin_run(ledger, terms, make):
-    """Returns a function that begins a run, claims two documents, and stores a call for each and for a page of the first."""
+    """Returns a function that begins a run with two claims and three calls: of both documents and of a page."""
 
     def begin(run="one", **changes):
         info = vary(terms, run=run, started_at=datetime.now(UTC), **changes)

@@ -49,7 +49,7 @@ def test_means_are_averages_over_accepted_answers(ledger, publish_run, terms):
 
 
 def test_means_count_an_orphaned_answer_once(ledger, publish_run, terms):
-    """An answer whose document was not published counts for the run that paid for it, and not again for the next run."""
+    """An answer whose document was not published counts for the run that paid for it, not for the next one."""
     publish_run((40, 1.0, {}), unpublished={"/in/a.jpg"})
     publish_run(run="later")
     assert ledger.memory.means(terms) == Means(40, 1.0)

@@ -327,7 +327,7 @@ def test_unused_reply_is_removed_after_keep_reply_days(orphaned_call, ledger, sq
 
 
 def test_run_with_a_future_start_time_is_processed_as_usual(ledger, ledger_writer, sql, terms, list_abandoned):
-    """After the clock was set back, a run with later times is still found, taken over and published, and its costs count."""
+    """After the clock was set back, a later run is found, taken over and published, and its costs count."""
     future_terms = vary(terms, started_at=datetime.now(UTC) + timedelta(days=400))
     ledger.runs.begin(future_terms)
     calls = ledger_writer()

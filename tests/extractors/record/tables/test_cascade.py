@@ -20,7 +20,7 @@ LOW, TOP = LadderStep(1, Size(560, 448), 1601), LadderStep(3, Size(1000, 800), 6
 
 @pytest.fixture
 def ends(make):
-    """Documents that stopped on the first rung, climbed in vain, climbed after a refusal, or failed, and a rejected one."""
+    """Documents that stopped on the first rung, climbed in vain, climbed after a refusal, failed or were rejected."""
 
     def attempt(uri, step, outcome="accepted", cost="0.001"):
         request = make.request(uri, steps=(step,))

@@ -1,4 +1,4 @@
-"""compatibility.py: a schema is refused if polars or DuckDB cannot read its columns together with the published ones."""
+"""compatibility.py: a schema is refused if its columns cannot be read together with the published ones."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -136,7 +136,7 @@ def read_with_polars(files):
 def test_field_of_the_same_column_type_is_accepted(
     publish, schema, tmp_path, earlier_type, earlier_value, type_, value
 ):
-    """A field may become optional or looser, and nested fields may be reordered; polars and DuckDB read both files together."""
+    """A field may become optional, loose or reordered inside; polars and DuckDB read both files together."""
     first = publish(field=(earlier_type, earlier_value))
     check_compatible(FolderOutput(tmp_path), schema(field=type_))
     second = publish(run="20261121T021500Z-3f9a", field=(type_, value))

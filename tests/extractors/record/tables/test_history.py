@@ -50,7 +50,7 @@ def name_of(image):
 
 @pytest.fixture
 def list_skips(tmp_path, make, terms):
-    """Returns a function that lists the values of `--redo` under which an image is skipped: none, failed, changed, all."""
+    """Returns a function that lists the values of `--redo`, or None, under which an image is skipped."""
 
     def list_skipping(uri="/in/a.jpg", version="1-2048", today=terms, *, offline=False):
         history = load_history(FolderOutput(tmp_path), today, offline=offline)

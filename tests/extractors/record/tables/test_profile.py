@@ -48,7 +48,7 @@ def test_climbed_counts_documents_with_calls_on_several_rungs():
 
 
 def test_audit_calls_are_not_climbs_and_not_costs(publish, tmp_path):
-    """This holds for the current run and for published ones; a document with an audit call only does not count as called."""
+    """This holds for current and published runs; a document with only an audit call does not count as called."""
     audit = {"document": "0", "rung": 0, "sent_width": 100, "sent_height": 100, "cost_usd": Decimal("0.5")}
     calls_with_audit = pl.concat([calls((1,), (1, 2)), frame([audit, audit | {"document": "9"}], columns.CALLS)])
     profile = profile_of("a", [], calls_with_audit.lazy(), accepted=900, failed=100, cost_usd=Decimal(2))
@@ -70,7 +70,7 @@ def test_unknown_cost_stays_unknown():
 
 @pytest.fixture
 def publish(tmp_path):
-    """Returns a function that publishes one volume of a run on a day of the month; fields and calls are written if given."""
+    """Returns a function that publishes one volume of a run, with fields and calls if they are given."""
 
     def publish_run(run, day, *, volume=1, fields=(), rungs=(), **changes):
         run_row = {"run": run, "volume": volume, "flow": "run", "schema": "slip", "source": "/in", "accepted": 900}

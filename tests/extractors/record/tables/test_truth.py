@@ -31,7 +31,7 @@ def cells(**values):
 
 
 def test_values_become_cells_of_their_columns():
-    """Amounts may be text or numbers; an empty text is null except in a text column; missing fields of an item are null."""
+    """Amounts may be text or numbers; empty text is null except in text columns; missing fields of an item are null."""
     assert cells(name="", total="21.10", day="2026-11-20", at="2026-11-20T02:00:00Z", paid=True, count=3) == {
         "name": "",
         "total": Decimal("21.10"),

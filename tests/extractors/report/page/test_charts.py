@@ -1,4 +1,4 @@
-"""page.charts, page.chart_data and page.svg: inline drawings, their figures, and what a strict content policy requires."""
+"""page.charts, page.chart_data and page.svg: inline drawings, their figures, and their fit for a strict content policy."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -31,7 +31,7 @@ EVIDENCE = [
 
 
 def test_evidence_of_a_list_combines_its_values():
-    """Only boxes of the first page are shown; unseen values are named by row, counted from 1; missing rows are marked."""
+    """Boxes are of the first page only; unseen values are named by row, counted from 1; missing rows are marked."""
     evidence = read_evidence(EVIDENCE)
     assert (evidence["company"].confidence, evidence["company"].boxes, evidence["company"].note) == (
         0.9,

@@ -1,4 +1,4 @@
-"""The report page in Chromium, opened from a file: it loads no resource, logs no error, and its corrections are downloaded.
+"""The report page in Chromium: it loads no resource, logs no error, and its corrections are downloaded.
 
 Skipped without Chromium and its driver.
 """
@@ -95,7 +95,7 @@ def browser(tmp_path_factory):
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")])
 def test_page_loads_nothing_and_fits_the_screen(browser, report, width, scheme):
-    """The only request is for the file itself, the console is empty, and the page does not scroll sideways, with all cards open."""
+    """With all cards open, it requests only its own file, logs nothing on the console and does not scroll sideways."""
     browser.driver.get_log("performance")
     browser.open(report, width, scheme)
     browser.run("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
@@ -124,7 +124,7 @@ def test_filters_and_search_select_cards(browser, report):
 
 
 def test_corrections_are_downloaded_with_their_types(browser, report, published_run):
-    """There is one line per document, with the fields that were reviewed: right ones unchanged, wrong ones as entered."""
+    """Each document has a line with its reviewed fields: right ones unchanged, wrong ones as entered."""
     browser.open(report)
     plain, climbed = browser.card(published_run.documents[3]), browser.card(published_run.documents[1])
     for card in (plain, climbed):

@@ -1,4 +1,4 @@
-"""The command `calibrate`: which rule the server's count gives away, what is kept of it, and what that is used for."""
+"""The command `calibrate` identifies and stores the bill rule of a server from its token counts; estimates and runs use it."""
 
 import json
 from decimal import Decimal
@@ -16,88 +16,88 @@ ESTIMATE = ("estimate", "in", "--schema", "caption", "--json")
 
 @pytest.fixture(autouse=True)
 def three_images(workspace):
-    """A workspace with pictures that most rules bill differently."""
+    """Three images that most rules bill differently."""
     workspace.with_images(*(f"{number:02}.png" for number in range(3)), size=(900, 700))
 
 
 @pytest.fixture
 def billing(workspace, serve, replies):
-    """Starts a server that counts so many tokens of a picture's size, and has it in force."""
+    """Starts a server that counts `tokens(size)` for each image, and uses it."""
 
-    def start(tokens, **how):
-        server = serve(replies.billing(tokens, **how))
+    def start(tokens, **options):
+        server = serve(replies.billing(tokens, **options))
         workspace.env["TILEWISE_BASE_URL"] = server.url
         return server
 
     return start
 
 
-def tiles_of_1700(size):
-    """What the table counts, at 1,700 tokens a tile."""
+def count_tiles_of_1700(size):
+    """Tiles as the rule `table` counts them, at 1,700 tokens each."""
     return get_rule("table").tokens(size) // 1601 * 1700
 
 
-def uneven(size):
-    """What no count of tiles explains: three probes of four tiles or fewer, each with its own number."""
+def count_unevenly(size):
+    """Tokens that no number of tiles explains: three probes of at most four tiles have three different counts."""
     return size.width * size.height // 512
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
-def test_every_rule_is_found_at_an_endpoint_that_bills_by_it(workspace, endpoints, name):
-    """The offline endpoint bills by any rule; text and four probes are enough to name it."""
+def test_calibrate_identifies_every_rule(workspace, endpoints, name):
+    """The offline endpoint bills by the rule; a text and four probes identify it."""
     workspace.env["TILEWISE_BASE_URL"] = endpoints("--bill", name)
-    ended = workspace.run("calibrate", "--json")
-    assert ended.exit_code == 0, ended.stderr
-    found = json.loads(ended.stdout)
-    assert list(found) == ["bill_rule", "model", "returned_model", "text_tokens", "probes", "cost_usd"]
-    assert (found["bill_rule"], found["model"], found["returned_model"]) == (name, "maker/model", "offline/echo")
-    assert [probe["size"] for probe in found["probes"]] == SIZES
-    assert [set(probe) for probe in found["probes"]] == [{"size", "image_tokens"}] * 4
+    result = workspace.run("calibrate", "--json")
+    assert result.exit_code == 0, result.stderr
+    summary = json.loads(result.stdout)
+    assert list(summary) == ["bill_rule", "model", "returned_model", "text_tokens", "probes", "cost_usd"]
+    assert (summary["bill_rule"], summary["model"], summary["returned_model"]) == (name, "maker/model", "offline/echo")
+    assert [probe["size"] for probe in summary["probes"]] == SIZES
+    assert [set(probe) for probe in summary["probes"]] == [{"size", "image_tokens"}] * 4
     assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == name
 
 
-def test_json_holds_what_the_server_counted(workspace, billing):
-    """The tokens of the text alone, those of each probe beyond it, and what it all cost."""
+def test_calibrate_json_has_the_counted_tokens(workspace, billing):
+    """It has the tokens of the text alone, those of each probe beyond it, and the cost."""
     server = billing(get_rule("formula").tokens)
-    found = json.loads(workspace.run("calibrate", "--json").stdout)
-    assert [probe["image_tokens"] for probe in found["probes"]] == [1601, 1601, 3202, 3202]
+    summary = json.loads(workspace.run("calibrate", "--json").stdout)
+    assert [probe["image_tokens"] for probe in summary["probes"]] == [1601, 1601, 3202, 3202]
     calls = workspace.table("calls")
-    assert found["text_tokens"] == calls["prompt_tokens"].min() > 0
-    cost = (5 * found["text_tokens"] + 9606) * INPUT + 5 * OUTPUT
-    assert found["cost_usd"] == float(cost / 1_000_000)
+    assert summary["text_tokens"] == calls["prompt_tokens"].min() > 0
+    cost = (5 * summary["text_tokens"] + 9606) * INPUT + 5 * OUTPUT
+    assert summary["cost_usd"] == float(cost / 1_000_000)
     assert len(server.asked) == 5
 
 
-def test_probes_are_asked_for_one_token_and_no_reasoning(workspace, billing):
-    """They are for the count alone."""
+def test_probes_request_one_token(workspace, billing):
+    """The first call is text alone, and each of the other four has an image."""
     server = billing(get_rule("formula").tokens)
     workspace.run("calibrate")
-    assert [asked["max_tokens"] for asked in server.asked] == [1] * 5
-    assert ["image_url" in json.dumps(asked) for asked in server.asked] == [False, True, True, True, True]
+    assert [request["max_tokens"] for request in server.asked] == [1] * 5
+    assert ["image_url" in json.dumps(request) for request in server.asked] == [False, True, True, True, True]
 
 
-def test_a_calibration_is_said_for_people(workspace, billing):
-    """What it may cost comes first, what was counted and which rule that is comes then."""
+def test_calibrate_prints_maximum_cost_counts_and_rule(workspace, billing):
+    """The maximum cost is printed before the first call."""
     billing(get_rule("table").tokens)
-    ended = workspace.run("calibrate")
-    assert ended.stderr.startswith("tilewise: calibrating maker/model at http://127.0.0.1:")
-    assert ": 5 calls, at most $0.0" in ended.stderr
-    assert "561x561    6,404 image tokens, +0 beyond table\n" in ended.stdout
-    assert "maker/model bills images by the rule table: `--bill auto` uses it from now on\n" in ended.stdout
-    assert "the probes cost $0.0" in ended.stdout
+    result = workspace.run("calibrate")
+    assert result.stderr.startswith("tilewise: calibrating maker/model at http://127.0.0.1:")
+    assert ": 5 calls, at most $0.0" in result.stderr
+    assert "561x561    6,404 image tokens, +0 beyond table\n" in result.stdout
+    assert "maker/model bills images by the rule table: `--bill auto` uses it from now on\n" in result.stdout
+    assert "the probes cost $0.0" in result.stdout
 
 
-def test_what_is_said_beforehand_is_not_passed(workspace, billing):
-    """The figure is the worst case of every probe."""
+def test_calibrate_costs_no_more_than_announced(workspace, billing):
+    """The announced cost is the worst case of every probe."""
     billing(get_rule("mllama").tokens)
-    ended = workspace.run("calibrate", "--json")
-    most = float(ended.stderr.rpartition("$")[2])
-    assert json.loads(ended.stdout)["cost_usd"] <= most
+    result = workspace.run("calibrate", "--json")
+    maximum = float(result.stderr.rpartition("$")[2])
+    assert json.loads(result.stdout)["cost_usd"] <= maximum
 
 
-def test_its_calls_are_in_the_tables(workspace, billing):
-    """Five calls, each with a probe as its document, its reservation and its cost."""
+def test_calibrate_publishes_its_calls(workspace, billing):
+    """Each of the five calls has its probe as document, its reservation and its cost."""
     billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     calls = workspace.table("calls")
@@ -108,8 +108,8 @@ def test_its_calls_are_in_the_tables(workspace, billing):
     assert (calls["reserved_usd"] >= calls["cost_usd"]).all()
 
 
-def test_its_run_is_in_the_tables(workspace, billing):
-    """A row of `runs` without schema, source, policy and documents; the other tables have none."""
+def test_calibrate_publishes_its_run(workspace, billing):
+    """Its row of `runs` has no schema, source, policy or documents, and the tables of documents stay empty."""
     billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     row = workspace.only("runs")
@@ -122,8 +122,8 @@ def test_its_run_is_in_the_tables(workspace, billing):
     )
 
 
-def test_what_the_model_bills_is_what_estimates_say(workspace, billing):
-    """Low is what the rule says, high is no more the dearest of all rules."""
+def test_estimate_uses_the_calibrated_rule(workspace, billing):
+    """The high cost is no longer that of the most expensive rule."""
     billing(get_rule("formula").tokens)
     before = json.loads(workspace.run(*ESTIMATE).stdout)
     workspace.run("calibrate")
@@ -135,8 +135,8 @@ def test_what_the_model_bills_is_what_estimates_say(workspace, billing):
     assert "formula (calibrated)" in workspace.run(*ESTIMATE[:-1]).stdout
 
 
-def test_what_the_model_bills_is_what_runs_plan_by(workspace, billing):
-    """The rule is in every row, its predictions hold, and reservations come down to it."""
+def test_run_uses_the_calibrated_rule(workspace, billing):
+    """Every row has the rule, its predictions hold, and reservations become smaller."""
     billing(get_rule("formula").tokens)
     workspace.run(*RUN, "--output", "before")
     workspace.run("calibrate")
@@ -148,7 +148,7 @@ def test_what_the_model_bills_is_what_runs_plan_by(workspace, billing):
     assert max(calls["reserved_usd"]) < min(workspace.table("calls", "before")["reserved_usd"])
 
 
-def test_a_rule_that_is_given_still_wins(workspace, billing):
+def test_explicit_rule_wins_over_the_calibrated_rule(workspace, billing):
     billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     assert json.loads(workspace.run(*ESTIMATE, "--bill", "kimi").stdout)["bill_rule"] == "kimi"
@@ -156,8 +156,7 @@ def test_a_rule_that_is_given_still_wins(workspace, billing):
     assert set(workspace.table("calls").filter(schema="caption")["bill_rule"]) == {"mllama"}
 
 
-def test_another_model_or_endpoint_is_not_affected(workspace, billing):
-    """A calibration is of one model at one address."""
+def test_calibrated_rule_holds_for_its_model_and_endpoint_alone(workspace, billing):
     billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     assert json.loads(workspace.run(*ESTIMATE, "--model", "other/model").stdout)["bill_rule"] == "table"
@@ -165,8 +164,8 @@ def test_another_model_or_endpoint_is_not_affected(workspace, billing):
     assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == "table"
 
 
-def test_the_last_calibration_counts(workspace, billing):
-    """A server may change its mind."""
+def test_last_calibration_wins(workspace, billing):
+    """A server may change its rule."""
     server = billing(get_rule("formula").tokens)
     workspace.run("calibrate")
     server.script = billing(get_rule("kimi").tokens).script
@@ -175,11 +174,11 @@ def test_the_last_calibration_counts(workspace, billing):
     assert json.loads(workspace.run(*ESTIMATE).stdout)["bill_rule"] == "kimi"
 
 
-def test_tiles_of_another_price_are_fitted(workspace, billing):
-    """Where no shipped rule explains the count, tiles at what was measured may; every column says `fitted`."""
-    billing(tiles_of_1700)
-    ended = workspace.run("calibrate")
-    assert "no shipped rule explains this; fitted by tiles: fitted:table:1=1700,2=3400,4=6800" in ended.stdout
+def test_calibrate_fits_tiles_of_other_token_counts(workspace, billing):
+    """Where no shipped rule explains the counts, tiles of the measured size may; every column then has the rule `fitted`."""
+    billing(count_tiles_of_1700)
+    result = workspace.run("calibrate")
+    assert "no shipped rule explains this; fitted by tiles: fitted:table:1=1700,2=3400,4=6800" in result.stdout
     assert json.loads(workspace.run("calibrate", "--json").stdout)["bill_rule"] == "fitted"
     assert workspace.run(*RUN).exit_code == 0
     calls = workspace.table("calls").filter(schema="caption")
@@ -188,21 +187,21 @@ def test_tiles_of_another_price_are_fitted(workspace, billing):
     assert workspace.table("runs")["warnings"].to_list() == [[]] * 3
 
 
-def test_what_no_rule_explains_is_said(workspace, billing):
-    """The nearest is used, and the worst case stays that of all rules."""
-    billing(uneven)
+def test_calibrate_reports_counts_that_no_rule_explains(workspace, billing):
+    """The nearest fit is used, and the worst case stays that of all rules."""
+    billing(count_unevenly)
     before = json.loads(workspace.run(*ESTIMATE).stdout)
-    ended = workspace.run("calibrate")
-    assert ended.exit_code == 0
-    assert "no shipped rule explains this, and tiles do not either" in ended.stdout
+    result = workspace.run("calibrate")
+    assert result.exit_code == 0
+    assert "no shipped rule explains this, and tiles do not either" in result.stdout
     after = json.loads(workspace.run(*ESTIMATE).stdout)
     assert after["bill_rule"] == "fitted"
     assert after["cost_usd"]["high"] >= before["cost_usd"]["high"]
 
 
 @pytest.mark.slow
-def test_after_a_calibration_and_a_run_nothing_is_left_unexplained(workspace, billing):
-    """The text's tokens are measured, too: of the second run not one token is unforeseen."""
+def test_second_run_after_a_calibration_has_no_residual_tokens(workspace, billing):
+    """The tokens of the text are measured, too."""
     billing(get_rule("kimi").tokens, bytes_a_token=3)
     workspace.images(*(f"{number:02}.png" for number in range(25)), size=(900, 700))
     workspace.run("calibrate")

@@ -1,4 +1,4 @@
-"""failed_files.py: the failed documents of a run by name, without text of a model."""
+"""The failed documents of a run by name, without text of a model's answer."""
 
 from datetime import UTC, datetime
 
@@ -8,7 +8,7 @@ from flows.adapters.failed_files import list_failed_files
 
 
 def test_failed_files_are_listed_by_name(workspace, serve, replies):
-    """Name, kind, and the message without what the model answered."""
+    """Each row has a name, a kind and a message that quotes no answer."""
     workspace.with_images("good.jpg").using(serve(replies.ok({"caption": "ACME <b>", "tags": 5})))
     (workspace.folder / "in" / "no_image.jpg").write_bytes(b"no image")
     workspace.run("run", "in", "--schema", "caption", "--direct", "--yes")

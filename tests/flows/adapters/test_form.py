@@ -1,4 +1,4 @@
-"""form.py: what a form sent is validated at once, and messages name fields of the form."""
+"""Validation of the parameters that a form sends; messages name the fields of the form."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from extractors.plan.apply_request import ApplyRequest
 from flows.adapters.form import read_parameters, use_titles
 
 
-def test_wrong_fields_are_all_named_on_one_line():
-    """By their titles and values, without a flag."""
+def test_read_parameters_names_all_wrong_fields_on_one_line():
+    """The message has their titles and values, and no flag."""
     sent = {
         "source": "",
         "schema_name": 5,
@@ -34,8 +34,8 @@ def test_wrong_fields_are_all_named_on_one_line():
     assert all(value in message for value in ("'nonsense'", "'soon'", "'later'", "-1"))
 
 
-def test_right_fields_are_read():
-    """As a form sends them, and as the command has them."""
+def test_read_parameters_accepts_a_dict_or_a_job():
+    """A form sends a dict, and the command passes a job."""
     job = Job(source="in")
     assert read_parameters(Job, {"source": " in ", "budget": None}) == job
     assert read_parameters(Job, job) is job
@@ -43,8 +43,7 @@ def test_right_fields_are_read():
 
 
 @pytest.mark.parametrize("sent", [None, "in", 5, []])
-def test_parameters_of_another_type_are_refused(sent):
-    """On one line, too."""
+def test_read_parameters_refuses_other_types(sent):
     with pytest.raises(ConfigurationError, match=r"^the parameters "):
         read_parameters(Job, sent)
 
@@ -67,6 +66,6 @@ def test_parameters_of_another_type_are_refused(sent):
         ("use --direct; a--budget; -- 1", "use --direct; a--budget; -- 1"),
     ],
 )
-def test_flags_become_titles(text, words):
-    """With their value; what is no field of the form stays."""
+def test_use_titles_replaces_flags_by_titles(text, words):
+    """Values and words that are no field of the form stay unchanged."""
     assert use_titles(text) == words

@@ -1,4 +1,4 @@
-"""What a flow run says: its name, its state, and words of others in Markdown."""
+"""Names of flow runs, and the escaping of foreign text in Markdown."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -22,15 +22,15 @@ DUE = datetime(2026, 11, 21, 4, 15, tzinfo=timezone(timedelta(hours=2)))
         ("x" * 100, "x" * 59 + "…"),
     ],
 )
-def test_the_name_of_a_flow_run(source, place):
-    """The last part of the source, the schema, and in UTC when it was due; no signature, no second line."""
+def test_run_name_has_source_schema_and_due_time(source, place):
+    """It has the last part of the source and the time in UTC, without a signature or a second line."""
     assert (
         format_run_name(build_job(source=source, schema_name="receipt"), DUE) == f"{place} → receipt, 2026-11-21 02:15"
     )
 
 
 @pytest.mark.parametrize(
-    ("asked", "about"),
+    ("parameter", "place"),
     [
         (build_job(source="in"), "in"),
         (build_request(plan="s3://bucket/out/plans/p1.parquet"), "p1.parquet"),
@@ -38,13 +38,13 @@ def test_the_name_of_a_flow_run(source, place):
         (None, "calibrate"),
     ],
 )
-def test_the_name_of_a_run_without_a_schema(asked, about):
-    """An estimate, a plan that is applied, a model that is calibrated: that of the settings where none is named."""
-    assert format_run_name(asked, DUE) == f"{about}, 2026-11-21 02:15"
+def test_run_name_without_a_schema_names_source_plan_or_model(parameter, place):
+    """A calibration of the configured model is named `calibrate` alone."""
+    assert format_run_name(parameter, DUE) == f"{place}, 2026-11-21 02:15"
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"),
+    ("text", "markdown"),
     [
         ("plain, 2 of 3 (50 %)", "plain, 2 of 3 \\(50 %\\)"),
         ("<img src=x>", "&lt;img src=x&gt;"),
@@ -53,22 +53,22 @@ def test_the_name_of_a_run_without_a_schema(asked, about):
         ("two\nlines\x1b[0m", "two lines \\[0m"),
     ],
 )
-def test_words_of_others_have_no_markup(words, shown):
-    """Neither Markdown nor HTML, on one line."""
-    assert escape_markdown(words) == shown
+def test_escape_markdown_leaves_no_markup(text, markdown):
+    """Markdown and HTML are escaped, and control characters become spaces."""
+    assert escape_markdown(text) == markdown
 
 
-@pytest.mark.parametrize("words", ["https://evil.example", "www.evil.example", "me@evil.example"])
-def test_words_of_others_are_no_link(words):
-    """What a Markdown reader would make a link of by itself is broken up."""
-    assert words not in escape_markdown(words)
-    assert escape_markdown(words).replace("\u200b", "") == words
+@pytest.mark.parametrize("text", ["https://evil.example", "www.evil.example", "me@evil.example"])
+def test_escape_markdown_breaks_automatic_links(text):
+    """A zero-width space keeps Markdown viewers from making a link."""
+    assert text not in escape_markdown(text)
+    assert escape_markdown(text).replace("\u200b", "") == text
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"),
+    ("text", "markdown"),
     [("a_b*<c>.parquet", "`a_b*<c>.parquet`"), ("a`b``c", "```a`b``c```"), ("`a", "`` `a ``"), ("", "` `")],
 )
-def test_a_path_is_shown_as_it_is(words, shown):
-    """Inside code nothing has a meaning, whatever backticks the path has."""
-    assert format_code(words) == shown
+def test_format_code_shows_a_path_unchanged(text, markdown):
+    """The fence is longer than any run of backticks in the path."""
+    assert format_code(text) == markdown

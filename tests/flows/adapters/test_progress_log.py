@@ -1,4 +1,4 @@
-"""progress_log.py: a line a minute in the log of a run."""
+"""The line per minute that a flow run logs."""
 
 import asyncio
 from collections import Counter
@@ -10,8 +10,8 @@ from extractors.report.progress import Progress
 from flows.adapters.progress_log import log_progress
 
 
-def test_log_has_a_line_a_minute(loop):
-    """What is done and spent so far, calls that were retries or refused, and the failures by kind."""
+def test_log_progress_writes_a_line_a_minute(loop):
+    """A line has documents done, cost, retries, refused calls, and failures by kind."""
     progress, lines = Progress(), []
     progress.set_total(9)
 
@@ -31,8 +31,8 @@ def test_log_has_a_line_a_minute(loop):
     ]
 
 
-def test_log_says_that_a_cost_is_unknown(loop):
-    """And nothing of a total that is not known."""
+def test_log_progress_reports_an_unknown_cost(loop):
+    """It omits the total number of documents until that is known."""
     progress, lines = Progress(), []
     progress.add(RunTotals(accepted=1, cost_usd=None))
 

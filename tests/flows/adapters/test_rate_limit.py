@@ -1,4 +1,4 @@
-"""permits: a rate limit on a real Prefect server, leased by one process and by two."""
+"""Rate limits on a real Prefect server, leased by one process and by two."""
 
 import asyncio
 import json
@@ -56,44 +56,44 @@ asyncio.run(main())
 
 @dataclass
 class Prefect:
-    """A Prefect server of these tests' own."""
+    """A Prefect server of these tests."""
 
     process: subprocess.Popen
     url: str
     env: dict
 
     def make(self, name=NAME, **limit):
-        """A limit."""
+        """Creates a limit."""
         url = f"{self.url}/v2/concurrency_limits/"
         httpx.post(url, json={"name": name, **limit}, trust_env=False, timeout=30).raise_for_status()
 
     def clear(self):
-        """No limit, as in the beginning."""
+        """Deletes the limit."""
         httpx.delete(f"{self.url}/v2/concurrency_limits/{NAME}", trust_env=False, timeout=30)
 
 
 @contextmanager
 def prefect_server(folder):
-    """A server with a database of its own, until it is left."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Starts a server with its own database, and kills it at the end."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
-    own = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | own
+    settings = {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | settings
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(
         [sys.executable, "-m", "flows.serving.server", TEMPORARY, str(port)], cwd=ROOT, env=env, **pipes
     ) as process:
         try:
-            healthy(process, url)
+            wait_until_healthy(process, url)
             yield Prefect(process, url, env)
         finally:
             process.kill()
 
 
-def healthy(process, url):
-    """Returns when the server answers."""
+def wait_until_healthy(process, url):
+    """Waits until the server answers."""
     end = time.monotonic() + 120
     while time.monotonic() < end and process.poll() is None:
         with suppress(httpx.TransportError):
@@ -105,25 +105,25 @@ def healthy(process, url):
 
 @pytest.fixture(scope="module")
 def prefect_process(tmp_path_factory):
-    """The server of all tests that leave it alive."""
+    """The server of all tests that do not kill it."""
     with prefect_server(tmp_path_factory.mktemp("prefect")) as server:
         yield server
 
 
 @pytest.fixture
 def prefect(prefect_process):
-    """The server without a limit; Prefect's clients in this process go to it."""
+    """The server without a limit; Prefect's clients in this process use it."""
     prefect_process.clear()
     with temporary_settings({PREFECT_API_URL: prefect_process.url}):
         yield prefect_process
 
 
 @pytest.fixture
-def nowhere():
-    """Prefect's clients in this process go to a port that nobody listens at."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{taken.getsockname()[1]}/api"}):
+def unreachable_server():
+    """Prefect's clients in this process connect to a port where no server listens."""
+    with socket.socket() as unused_port:
+        unused_port.bind(("127.0.0.1", 0))
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{unused_port.getsockname()[1]}/api"}):
             yield
 
 
@@ -135,42 +135,42 @@ def nowhere():
         ("https://api.example/v1", "a%b&c>d<e?f#g", "tilewise-api.example-a-b-c-d-e-f-g"),
     ],
 )
-def test_a_limit_is_named_after_host_and_model(endpoint, model, name):
-    """With no user, no path, and none of the characters that Prefect refuses or a URL would lose."""
+def test_limit_name_has_host_and_model(endpoint, model, name):
+    """It omits user and path, and replaces characters that Prefect refuses or a URL would lose."""
     assert limit_name(endpoint, model) == name
 
 
-def test_a_second_of_the_rate_lies_ready_and_two_blocks_at_least():
+def test_limit_size_is_one_second_of_the_rate_and_at_least_two_blocks():
     assert [limit_size(rate) for rate in (40, 40.2, 0.5)] == [40, 41, 10]
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_shards_need_their_deployment(prefect):
-    """A server without it is noticed, with the command that makes it."""
+async def test_prefect_shards_refuse_a_server_without_their_deployment(prefect):
+    """The message has the command that creates the deployment."""
     with pytest.raises(ConfigurationError, match="run `prefect --no-prompt deploy --all`"):
         await PrefectShards().ready()
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_the_limit_is_made_from_the_settings_and_follows_them(prefect):
-    """Made with a second of the rate ready; a changed TILEWISE_RPM changes it; nothing to share makes none."""
-    asked = {"base_url": ENDPOINT, "model": MODEL}
-    assert await ensure_limit(Settings(**asked, rpm=2400)) == NAME
+async def test_ensure_limit_creates_and_updates_the_limit(prefect):
+    """The limit follows TILEWISE_RPM; without a rate, and offline, none is created."""
+    common = {"base_url": ENDPOINT, "model": MODEL}
+    assert await ensure_limit(Settings(**common, rpm=2400)) == NAME
     async with get_client() as client:
-        made = await PrefectRateLimit(client, NAME).read()
-        assert await ensure_limit(Settings(**asked, rpm=1200)) == NAME
-        changed = await PrefectRateLimit(client, NAME).read()
-    assert (made, changed) == (Limit(40.0, 40), Limit(20.0, 20))
-    assert await ensure_limit(Settings(**asked)) is None
+        created = await PrefectRateLimit(client, NAME).read()
+        assert await ensure_limit(Settings(**common, rpm=1200)) == NAME
+        updated = await PrefectRateLimit(client, NAME).read()
+    assert (created, updated) == (Limit(40.0, 40), Limit(20.0, 20))
+    assert await ensure_limit(Settings(**common)) is None
     assert await ensure_limit(Settings(base_url="offline", model=MODEL, rpm=60)) is None
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_a_limit_lets_through_what_it_has_and_nothing_when_it_is_gone(prefect):
-    """What is taken is counted, what is too much is denied, what is given back can be taken; a missing limit raises."""
+async def test_rate_limit_grants_denies_and_takes_back_permits(prefect):
+    """A deleted limit raises an error."""
     prefect.make(limit=40, slot_decay_per_second=0.001)
     async with get_client() as client:
         counter = PrefectRateLimit(client, NAME)
@@ -187,8 +187,8 @@ async def test_a_limit_lets_through_what_it_has_and_nothing_when_it_is_gone(pref
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_a_limit_without_decay_is_said(prefect):
-    """It would hold nobody back, or everybody for ever: a run goes by its own rate, and a person is told."""
+async def test_lease_rate_warns_of_a_limit_without_decay(prefect):
+    """Such a limit would hold all calls for ever or none, so the run applies its own rate."""
     prefect.make(limit=40)
     async with lease_rate(ENDPOINT, MODEL, None, lambda _: None) as permits:
         assert permits.wait() == 0.0
@@ -197,18 +197,18 @@ async def test_a_limit_without_decay_is_said(prefect):
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_without_a_limit_a_run_goes_by_its_own_rate_and_says_nothing(prefect):
+async def test_lease_rate_leases_nothing_without_a_limit(prefect):
     async with (
-        lease_rate(ENDPOINT, MODEL, None, lambda _: None) as free,
-        lease_rate(ENDPOINT, MODEL, 2400, lambda _: None) as alone,
+        lease_rate(ENDPOINT, MODEL, None, lambda _: None) as unlimited,
+        lease_rate(ENDPOINT, MODEL, 2400, lambda _: None) as limited,
     ):
-        assert (free, alone) == (None, None)
+        assert (unlimited, limited) == (None, None)
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_a_limit_that_is_missed_is_said_with_the_command_that_makes_it(prefect):
-    """Two runs at once that each go by TILEWISE_RPM send twice that."""
+async def test_lease_rate_warns_of_concurrent_runs_without_a_limit(prefect):
+    """Two runs that each apply TILEWISE_RPM send twice that rate; the warning has the command that creates the limit."""
     async with get_client() as client:
         flow = (await client.request("POST", "/flows/", json={"name": "extract"})).json()["id"]
         running = {"flow_id": flow, "state": {"type": "RUNNING"}}
@@ -224,22 +224,22 @@ async def test_a_limit_that_is_missed_is_said_with_the_command_that_makes_it(pre
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_the_command_in_the_warning_makes_the_limit(prefect):
-    """As Prefect's own command line understands it."""
+async def test_command_of_the_warning_creates_the_limit(prefect):
+    """Prefect's own command line runs it."""
     words = ["gcl", "create", NAME, "--limit", "40", "--slot-decay-per-second", "40"]
     command = [sys.executable, "-m", "prefect", *words]
-    made = await asyncio.to_thread(
+    process = await asyncio.to_thread(
         subprocess.run, command, env=prefect.env, capture_output=True, timeout=120, check=False
     )
-    assert made.returncode == 0, made.stderr
+    assert process.returncode == 0, process.stderr
     async with get_client() as client:
         assert await PrefectRateLimit(client, NAME).read() == Limit(40.0, 40)
 
 
-async def count_sent_after(permits, happens):
-    """What leaves in the last 3 of 8 seconds after something happens."""
+async def list_calls_after(permits, trigger):
+    """The times of the calls in the last 3 of the 8 seconds after an event."""
     end, sent = time.monotonic() + 8, []
-    happens()
+    trigger()
     while time.monotonic() < end:
         await asyncio.sleep(wait := permits.wait())
         if wait == 0.0:
@@ -250,22 +250,22 @@ async def count_sent_after(permits, happens):
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_a_killed_server_is_survived(tmp_path):
-    """Calls go on leaving, at half of the limit at most, and it is said in words."""
-    said = []
+async def test_lease_rate_continues_at_half_the_limit_after_a_killed_server(tmp_path):
+    """It reports that once."""
+    messages = []
     with prefect_server(tmp_path / "prefect") as server, temporary_settings({PREFECT_API_URL: server.url}):
         server.make(limit=40, slot_decay_per_second=40)
-        async with lease_rate(ENDPOINT, MODEL, None, said.append) as permits:
-            after = await count_sent_after(permits, server.process.kill)
-    assert 10 <= len(after) <= 62
-    assert len(said) == 1
+        async with lease_rate(ENDPOINT, MODEL, None, messages.append) as permits:
+            calls = await list_calls_after(permits, server.process.kill)
+    assert 10 <= len(calls) <= 62
+    assert len(messages) == 1
     assert "the shared rate limit was unavailable" in permits.warning()
 
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(nowhere):
-    """In one line, with the limit's name."""
+async def test_ensure_limit_fails_for_an_unreachable_server(unreachable_server):
+    """The message names the limit; reading the limit fails, too."""
     with pytest.raises(
         ConfigurationError, match=f"the rate limit {NAME} cannot be created from TILEWISE_RPM: the Prefect"
     ):
@@ -277,8 +277,8 @@ async def test_a_server_that_is_not_there_is_an_error_for_who_makes_the_limit(no
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_server_that_never_answers_is_an_error_with_the_time_that_was_waited(monkeypatch):
-    """It accepts the connection and stays silent."""
+async def test_ensure_limit_fails_after_its_timeout(monkeypatch):
+    """The server accepts the connection and never answers; the message has the timeout."""
     monkeypatch.setattr("flows.adapters.rate_limit.CREATE_SECONDS", 1.0)
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
@@ -290,53 +290,53 @@ async def test_server_that_never_answers_is_an_error_with_the_time_that_was_wait
 
 @pytest.mark.slow
 @pytest.mark.anyio
-async def test_a_server_that_is_not_there_leaves_half_of_what_is_set(nowhere):
-    """Or, where nothing is set, a run's own rate; both are said."""
-    said: asyncio.Queue[str] = asyncio.Queue()
-    async with lease_rate(ENDPOINT, MODEL, 2400, said.put_nowait):
+async def test_lease_rate_applies_half_the_setting_for_an_unreachable_server(unreachable_server):
+    """Without a setting the run applies its own limits; either is reported."""
+    messages: asyncio.Queue[str] = asyncio.Queue()
+    async with lease_rate(ENDPOINT, MODEL, 2400, messages.put_nowait):
         async with asyncio.timeout(30):
-            assert (await said.get()).endswith(": continuing at 20 calls per second")
-    async with lease_rate(ENDPOINT, MODEL, None, said.put_nowait) as permits:
+            assert (await messages.get()).endswith(": continuing at 20 calls per second")
+    async with lease_rate(ENDPOINT, MODEL, None, messages.put_nowait) as permits:
         assert permits.wait() == 0.0
         assert permits.warning().endswith(": this run applied its own limits")
 
 
 @pytest.mark.anyio
-async def test_something_else_at_the_servers_address_is_no_server(serve, replies):
-    """A page with status 200 is no limit: it counts as no answer."""
-    answering = serve(replies.ok())
-    answering.listed = replies.raw("<html>welcome</html>", kind="text/html")
-    with temporary_settings({PREFECT_API_URL: answering.url}):
+async def test_lease_rate_refuses_an_html_page(serve, replies):
+    """A page with status 200 counts as no answer."""
+    page_server = serve(replies.ok())
+    page_server.listed = replies.raw("<html>welcome</html>", kind="text/html")
+    with temporary_settings({PREFECT_API_URL: page_server.url}):
         async with lease_rate(ENDPOINT, MODEL, None, lambda _: None) as permits:
             assert "did not return a valid Prefect response" in permits.warning()
 
 
 @pytest.mark.slow
-def test_a_flow_leases_from_the_limit(prefect_process, workspace, echo):
-    """A limit of one call in two seconds, of which a newcomer sends a part, keeps two calls seconds apart."""
+def test_flow_leases_from_the_limit(prefect_process, workspace, echo):
+    """At a limit of one call in two seconds, of which a new worker leases a part, two calls are seconds apart."""
     prefect_process.make(limit_name(echo, "maker/model"), limit=10, slot_decay_per_second=0.5)
     workspace.images("a.jpg", "b.png")
     env = {"TILEWISE_BASE_URL": echo, "PREFECT_API_URL": prefect_process.url}
-    ended = workspace.tilewise("run", "in", "--schema", "caption", "--bill", "formula", env=env)
+    result = workspace.tilewise("run", "in", "--schema", "caption", "--bill", "formula", env=env)
     first, second = workspace.table("calls")["started_at"].sort().to_list()
-    assert ended.returncode == 0, ended.stderr
+    assert result.returncode == 0, result.stderr
     assert (second - first).total_seconds() >= 3
     assert workspace.only("runs")["warnings"] == []
 
 
 @pytest.mark.slow
 def test_two_processes_stay_within_the_limit(prefect_process):
-    """Over 15 seconds they make 36 to 42 calls of the 40 a second, each a good part of them."""
+    """At a limit of 40 they make 36 to 42 calls a second, and each at least 150 in all."""
     prefect_process.clear()
     prefect_process.make(limit=40, slot_decay_per_second=40)
     command = [sys.executable, "-c", SEND, "21"]
     pipes = {"stdout": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(command, cwd=ROOT, env=prefect_process.env, **pipes) for _ in range(2)]
-    said = [json.loads(each.communicate(timeout=150)[0]) for each in both]
-    begin = max(each["sent"][0] for each in said)
-    times = sorted(at for each in said for at in each["sent"] if begin <= at < begin + 15)
-    worst = max(bisect_left(times, at + 1) - number for number, at in enumerate(times))
-    assert [each["warning"] for each in said] == [None, None]
+    processes = [subprocess.Popen(command, cwd=ROOT, env=prefect_process.env, **pipes) for _ in range(2)]
+    reports = [json.loads(each.communicate(timeout=150)[0]) for each in processes]
+    begin = max(each["sent"][0] for each in reports)
+    times = sorted(at for each in reports for at in each["sent"] if begin <= at < begin + 15)
+    peak = max(bisect_left(times, at + 1) - number for number, at in enumerate(times))
+    assert [each["warning"] for each in reports] == [None, None]
     assert 36 <= len(times) / 15 <= 42
-    assert worst <= 55  # a machine that is busy sends late, and then two seconds' calls in one
-    assert min(len(each["sent"]) for each in said) >= 150
+    assert peak <= 55  # a busy machine delays calls, and then sends those of two seconds in one
+    assert min(len(each["sent"]) for each in reports) >= 150

@@ -1,4 +1,4 @@
-"""share: workers that lease from one limit, in simulated time; the limit counts as Prefect's server does."""
+"""Workers that lease from one limit, in simulated time; the limit counts as Prefect's server does."""
 
 import asyncio
 import math
@@ -18,9 +18,9 @@ RATE = 40
 
 @dataclass
 class Counter:
-    """A limit as Prefect's server counts it: whole permits come back, and any acquire forgets the part of one.
+    """A limit as Prefect's server counts it: only whole permits return.
 
-    So does a denied one, which forgets the whole ones, too.
+    Each acquire drops the fraction of a permit that has returned; a denied acquire drops the whole ones, too.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -30,8 +30,8 @@ class Counter:
     stalls: float = 0.0  # seconds that every 20th acquire takes
     down: tuple[float, float] = (math.inf, math.inf)
     taken: int = 0
-    asked: int = 0
-    given: int = 0
+    acquires: int = 0
+    leased: int = 0
     returned: int = 0
     updated: float = 0.0
 
@@ -49,13 +49,13 @@ class Counter:
         return Limit(self.rate, self.size, self._now, self.active)
 
     async def take(self, permits):
-        self.asked += 1
+        self.acquires += 1
         await self._answers()
-        await asyncio.sleep(self.stalls if self.asked % 20 == 0 else 0.0)
+        await asyncio.sleep(self.stalls if self.acquires % 20 == 0 else 0.0)
         granted = self._now + permits <= self.size
         if granted:
             self.taken = self._now + permits
-            self.given += permits
+            self.leased += permits
         self.updated = self.loop.now
         return granted
 
@@ -67,20 +67,20 @@ class Counter:
 
 @dataclass
 class Worker:
-    """A process that sends as fast as it may; the times at which its calls left."""
+    """A process that sends as fast as it may, and the times of its calls."""
 
     permits: LeasedRate
-    said: list
+    messages: list
     sent: list = field(default_factory=list)
 
     def rate(self, start, end):
-        """Calls a second in this span."""
+        """Calls per second in this span."""
         return sum(start <= at < end for at in self.sent) / (end - start)
 
 
 @pytest.fixture
 def drive(loop):
-    """Lets so many workers send for so many simulated seconds; each goes after `lasts` seconds, if given."""
+    """Runs one worker for each span of simulated seconds, and returns the workers."""
     random.seed(7)
 
     async def work(worker, seconds):
@@ -106,165 +106,165 @@ def drive(loop):
     def run(counter, *spans):
         workers = []
         for _ in spans:
-            said = []
-            workers.append(Worker(LeasedRate(counter, counter.rate, said.append, loop.time), said))
+            messages = []
+            workers.append(Worker(LeasedRate(counter, counter.rate, messages.append, loop.time), messages))
         loop.run_until_complete(all_of(workers, spans))
         return workers
 
     return run
 
 
-def together(workers, start, end):
-    """Calls a second of all workers in this span."""
+def sum_rates(workers, start, end):
+    """Calls per second of all workers in this span."""
     return sum(each.rate(start, end) for each in workers)
 
 
-def worst(workers, start=0.0):
-    """The most calls that left in any one second after this time."""
+def count_peak(workers, start=0.0):
+    """The most calls in any one second after this time."""
     times = sorted(at for each in workers for at in each.sent if at >= start)
     return max(bisect_left(times, at + 1) - number for number, at in enumerate(times))
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_workers_share_one_rate(loop, drive, count):
-    """Of 40 a second, 36 to 42 are sent in the first minute, and no second has more than 50."""
+    """Of 40 calls a second, 36 to 42 are sent in the first minute, and no second has more than 50."""
     workers = drive(Counter(loop), *[62] * count)
-    assert 36 <= together(workers, 0, 60) <= 42
-    assert worst(workers) <= 1.25 * RATE
+    assert 36 <= sum_rates(workers, 0, 60) <= 42
+    assert count_peak(workers) <= 1.25 * RATE
 
 
-def test_two_workers_get_about_the_same(loop, drive):
-    """A share follows from what lies ready, not from who came first."""
+def test_two_workers_each_get_three_tenths_of_the_rate(loop, drive):
+    """Shares follow from the free permits, not from the order of arrival."""
     workers = drive(Counter(loop), 125, 125)
     assert min(each.rate(60, 120) for each in workers) >= 0.3 * RATE
 
 
 def test_many_workers_share_one_rate_and_none_starves(loop, drive):
-    """Sixteen on a limit of 40 a second send between 34 and 42, and everybody gets something in half a minute."""
+    """Sixteen workers at a limit of 40 a second send 34 to 42, and each sends within half a minute."""
     workers = drive(Counter(loop), *[95] * 16)
-    assert 34 <= together(workers, 30, 90) <= 42
+    assert 34 <= sum_rates(workers, 30, 90) <= 42
     assert min(each.rate(30, 60) for each in workers) > 0
 
 
-def test_calls_of_a_block_leave_evenly(loop, drive):
-    """A block is not sent as a burst: a worker alone sends at most one call more than evenly in a tenth of a second."""
+def test_calls_of_a_block_are_sent_evenly(loop, drive):
+    """In any tenth of a second a single worker sends at most one call more than its even share."""
     [worker] = drive(Counter(loop), 30)
     times = [at for at in worker.sent if at > 20]
     assert max(bisect_left(times, at + 0.1) - number for number, at in enumerate(times)) <= 0.1 * RATE + 1
 
 
-def test_what_one_worker_leaves_the_other_takes(loop, drive):
-    """Ten seconds after one of two workers has gone, the other sends nine tenths of the rate."""
+def test_worker_takes_the_share_of_a_stopped_worker(loop, drive):
+    """Ten seconds after one of two workers has stopped, the other sends nine tenths of the rate."""
     counter = Counter(loop)
-    _, stayed = drive(counter, 30, 60)
-    assert stayed.rate(40, 58) >= 0.9 * RATE
+    _, other = drive(counter, 30, 60)
+    assert other.rate(40, 58) >= 0.9 * RATE
 
 
-def test_a_worker_that_stops_gives_back_what_it_has_left(loop, drive):
-    """What was leased was sent or given back, all of it."""
+def test_stopped_worker_returns_its_unused_permits(loop, drive):
+    """Every leased permit was sent or returned."""
     counter = Counter(loop)
     [worker] = drive(counter, 20.3)
-    assert counter.given == len(worker.sent) + counter.returned
+    assert counter.leased == len(worker.sent) + counter.returned
 
 
-def test_a_worker_holds_a_second_of_its_share_at_most(loop, drive):
-    """So a kill leaves no more than that unused."""
-    counter, held = Counter(loop), []
+def test_worker_holds_at_most_one_second_of_the_rate(loop, drive):
+    """A killed worker leaves no more than that unused."""
+    counter, returned = Counter(loop), []
     give_back = counter.give_back
 
-    async def note(permits):
-        held.append(permits)
+    async def record(permits):
+        returned.append(permits)
         await give_back(permits)
 
-    counter.give_back = note
+    counter.give_back = record
     drive(counter, *[20 + number / 10 for number in range(8)])
-    assert max(held) <= RATE
+    assert max(returned) <= RATE
 
 
-def test_a_low_rate_is_found_within_a_minute(loop, drive):
-    """Where a block lasts long, a share grows by seconds, not by blocks: alone on one call a second, all of it."""
+def test_worker_reaches_a_low_rate_within_a_minute(loop, drive):
+    """Where a block lasts long, a share grows by the second: a single worker gets all of one call a second."""
     [worker] = drive(Counter(loop, rate=1, size=10), 65)
     assert worker.rate(0, 30) >= 0.5
     assert worker.rate(30, 60) >= 0.95
 
 
-def test_a_server_that_stalls_costs_little(loop, drive):
-    """A stall of 2 s at every 20th acquire leaves nine tenths of the rate, and nobody falls back."""
+def test_stalling_server_costs_little(loop, drive):
+    """With a stall of 2 s at every 20th acquire workers send at least 34 of 40 calls a second, and none falls back."""
     workers = drive(Counter(loop, stalls=2.0), 125, 125)
-    assert 34 <= together(workers, 5, 120) <= 42
+    assert 34 <= sum_rates(workers, 5, 120) <= 42
     assert [each.permits.warning() for each in workers] == [None, None]
 
 
-def test_a_server_that_dies_leaves_half_of_the_limit(loop, drive):
-    """A worker alone goes on at half of the limit last known, says so at once and once, and warns of it in the end."""
+def test_worker_continues_at_half_the_limit_when_the_server_dies(loop, drive):
+    """It reports that once, and warns of it at the end."""
     [worker] = drive(Counter(loop, down=(30, 1000)), 95)
     assert worker.rate(35, 95) == pytest.approx(RATE / 2, rel=0.05)
-    [words] = worker.said
-    assert words == "the shared rate limit was unavailable (it is down): continuing at 20 calls per second"
+    [message] = worker.messages
+    assert message == "the shared rate limit was unavailable (it is down): continuing at 20 calls per second"
     assert worker.permits.warning() == (
         "the shared rate limit was unavailable (it is down): for 65 s this worker sent 20 calls per second,"
         " regardless of other workers"
     )
 
 
-def test_two_workers_stay_within_the_limit_while_the_server_is_gone(loop, drive):
-    """Each goes on at its share, so that together they send no more than the limit."""
+def test_two_workers_stay_within_the_limit_while_the_server_is_down(loop, drive):
+    """Each continues at its share."""
     workers = drive(Counter(loop, down=(30, 90)), 120, 120)
-    assert 0.7 * RATE <= together(workers, 32, 90) <= 1.05 * RATE
+    assert 0.7 * RATE <= sum_rates(workers, 32, 90) <= 1.05 * RATE
 
 
-def test_a_server_that_comes_back_is_found(loop, drive):
-    """The permits count again; the time without them is in the warning, and a second loss is not said again."""
+def test_worker_leases_again_when_the_server_returns(loop, drive):
+    """The loss is reported once, and the warning has the seconds without permits."""
     counter = Counter(loop, down=(30, 45))
     [worker] = drive(counter, 80)
     assert worker.rate(45 + RETRY_SECONDS + 10, 78) >= 0.9 * RATE
-    assert counter.given > 1800
-    assert len(worker.said) == 1
+    assert counter.leased > 1800
+    assert len(worker.messages) == 1
     assert "for 1" in worker.permits.warning()
 
 
-def test_a_server_that_is_down_from_the_start_leaves_half_of_what_is_set(loop, drive):
-    """The rate that a worker was given is all that it knows."""
+def test_worker_sends_half_its_setting_when_the_server_is_down_from_the_start(loop, drive):
+    """The configured rate is all that the worker knows."""
     [worker] = drive(Counter(loop, down=(0, 1000)), 30)
     assert worker.rate(0, 30) == pytest.approx(RATE / 2, rel=0.05)
 
 
 @pytest.mark.parametrize(("before", "after"), [(40, 10), (10, 40)])
-def test_a_limit_that_a_person_changes_is_followed(loop, drive, before, after):
-    """From the next block on, as it is read before every one, and evenly all the same."""
+def test_workers_follow_a_changed_limit(loop, drive, before, after):
+    """The limit is read before every block, and calls are still sent evenly."""
     counter = Counter(loop, rate=before, size=before)
     loop.call_at(30, lambda: setattr(counter, "rate", after))
     loop.call_at(30, lambda: setattr(counter, "size", after))
     workers = drive(counter, 45, 45)
-    assert together(workers, 33, 43) == pytest.approx(after, rel=0.2)
-    assert worst(workers, 33) <= 1.25 * after
+    assert sum_rates(workers, 33, 43) == pytest.approx(after, rel=0.2)
+    assert count_peak(workers, 33) <= 1.25 * after
 
 
-def test_a_limit_that_is_switched_off_holds_nobody_back(loop, drive):
-    """A person's will: then the run's own rate counts."""
+def test_inactive_limit_holds_no_call(loop, drive):
+    """The worker applies its own rate, without a warning."""
     counter = Counter(loop, rate=10, size=10, active=False)
     [worker] = drive(counter, 30)
     assert worker.rate(5, 30) >= 0.95 * RATE
     assert worker.permits.warning() is None
 
 
-def test_a_bug_in_leasing_holds_no_call_and_is_raised_in_the_end(loop, drive):
-    """Calls go on at half of the limit: what was paid for is published before anybody reads the traceback."""
+def test_bug_in_leasing_holds_no_call_and_is_raised_at_the_end(loop, drive):
+    """Calls continue at half of the limit, so that paid answers are published before the traceback appears."""
 
-    class Broken(Counter):
+    class BrokenCounter(Counter):
         async def read(self):
             raise TypeError("a bug")
 
-    told = []
+    events = []
 
-    async def broken():
-        async with LeasedRate(Broken(loop), RATE, told.append, loop.time).lease_in_background() as permits:
+    async def lease():
+        async with LeasedRate(BrokenCounter(loop), RATE, events.append, loop.time).lease_in_background() as permits:
             await asyncio.sleep(1)
-            told.append(permits.wait())
+            events.append(permits.wait())
 
     with pytest.raises(TypeError, match="a bug"):
-        loop.run_until_complete(broken())
-    assert told == [
+        loop.run_until_complete(lease())
+    assert events == [
         "the shared rate limit was unavailable (leasing failed): continuing at 20 calls per second",
         0.0,
     ]

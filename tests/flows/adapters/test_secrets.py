@@ -1,4 +1,4 @@
-"""adapters/secrets.py: the key of a flow run, from its environment or from a Prefect Secret block."""
+"""The key of a flow run, from its environment or from a Prefect Secret block."""
 
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
-def keyless(tmp_path, monkeypatch):
-    """An environment without a key, and a working directory without settings."""
+def no_key(tmp_path, monkeypatch):
+    """The environment has no key, and the working directory no settings."""
     monkeypatch.delenv("TILEWISE_API_KEY", raising=False)
     monkeypatch.delenv("TOGETHER_API_KEY", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -22,24 +22,24 @@ def keyless(tmp_path, monkeypatch):
 
 @pytest.fixture
 def prefect(prefect_like):
-    """Prefect's clients in this process go to a server with these things."""
+    """Points Prefect's clients in this process to a server with these objects."""
 
-    def at(url=None, **things):
-        return temporary_settings({PREFECT_API_URL: url or prefect_like(**things)})
+    def connect(url=None, **objects):
+        return temporary_settings({PREFECT_API_URL: url or prefect_like(**objects)})
 
-    return at
+    return connect
 
 
 @pytest.mark.parametrize("key", ["sk-hidden", "12345678901234567890", "1e400"])
-async def test_a_key_in_the_block_is_used_as_it_is(prefect, secret_block, key):
-    """Whatever it looks like."""
+async def test_key_of_the_block_is_used_unchanged(prefect, secret_block, key):
+    """A key of digits stays text."""
     with prefect(name=secret_block(key)):
         assert (await load_flow_settings()).api_key == SecretStr(key)
 
 
 @pytest.mark.parametrize("value", [{"key": "sk-hidden"}, ["sk-hidden"], 5, '{"key": "sk-hidden"}'])
-async def test_a_block_of_json_is_refused_by_name(prefect, secret_block, value):
-    """Without a word of what is in it."""
+async def test_block_of_json_is_refused(prefect, secret_block, value):
+    """The message names the block and quotes none of its value."""
     with prefect(name=secret_block(value)), pytest.raises(ConfigurationError) as raised:
         await load_flow_settings()
     assert (
@@ -47,8 +47,8 @@ async def test_a_block_of_json_is_refused_by_name(prefect, secret_block, value):
     )
 
 
-async def test_without_a_block_a_run_says_both_places(prefect):
-    """As a flow run alone does: the command reads no block."""
+async def test_missing_key_error_names_setting_and_block(prefect):
+    """Only flow runs read a block; the command does not."""
     with prefect(), pytest.raises(ConfigurationError) as raised:
         resolve(build_job(source="in", schema_name="caption"), await load_flow_settings())
     assert str(raised.value) == (
@@ -57,8 +57,8 @@ async def test_without_a_block_a_run_says_both_places(prefect):
     )
 
 
-async def test_a_server_that_is_not_there_is_one_line(prefect):
-    """Of a run that needs a key: it says why there is none, and what to do."""
+async def test_missing_key_error_names_an_unreachable_server(prefect):
+    """The message says why the block cannot be read, and what to do."""
     with prefect("http://127.0.0.1:9/api"), pytest.raises(ConfigurationError) as raised:
         resolve(build_job(source="in", schema_name="caption"), await load_flow_settings())
     assert str(raised.value) == (
@@ -67,16 +67,16 @@ async def test_a_server_that_is_not_there_is_one_line(prefect):
     )
 
 
-async def test_a_run_that_needs_no_key_does_not_miss_the_block(prefect):
-    """Local OCR, and a server of one's own."""
+async def test_run_without_need_of_a_key_ignores_an_unreachable_server(prefect):
+    """Local OCR and a server of the user's own need no key."""
     with prefect("http://127.0.0.1:9/api"):
         settings = await load_flow_settings()
-    own = build_job(source="in", schema_name="caption", base_url="http://127.0.0.1:9/v1", model="m")
-    assert resolve(own, settings).model == "m"
+    job = build_job(source="in", schema_name="caption", base_url="http://127.0.0.1:9/v1", model="m")
+    assert resolve(job, settings).model == "m"
     assert resolve(build_job(source="in", schema_name="caption", offline=True), settings).offline
 
 
-async def test_what_is_no_block_is_one_line(prefect):
+async def test_read_block_key_refuses_an_invalid_response(prefect):
     with (
         prefect(name=lambda name: {"name": name}),
         pytest.raises(ConfigurationError, match="did not return a valid Prefect response"),

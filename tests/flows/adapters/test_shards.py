@@ -1,4 +1,4 @@
-"""parent: what Prefect says of a shard's flow run, and what a run in shards makes of it."""
+"""What the state of a shard's flow run means for the run in shards."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,18 +13,18 @@ LONG_AGO = datetime.now(UTC) - START_TIMEOUT - timedelta(seconds=1)
 
 
 @pytest.mark.parametrize(
-    "make_state",  # a state has the time at which it was made, and collecting may have been long ago
+    "make_state",  # a state holds the time of its creation, and collection may have been long ago
     [lambda: Scheduled(scheduled_time=LONG_AGO), Pending, Running],
-    ids=["nobody has taken it", "a worker has taken it", "it has begun"],
+    ids=["no worker has taken it", "a worker has taken it", "it has begun"],
 )
-def test_a_shard_that_may_still_come_is_not_over(make_state):
-    """However long it waits for a worker."""
+def test_waiting_or_running_shard_has_no_exit(make_state):
+    """The wait for a worker has no limit."""
     assert _exit_of(make_state()) is None
 
 
 @pytest.mark.parametrize(("kind", "timeout"), [(Pending, START_TIMEOUT), (Running, ATTEMPT_TIMEOUT)])
-def test_a_shard_that_a_worker_took_and_never_began_is_over(kind, timeout):
-    """The worker was killed with it, and nobody else would ever say so."""
+def test_shard_exits_after_its_timeout(kind, timeout):
+    """A worker that was killed with its shard reports no state."""
     now, margin = datetime.now(UTC), timedelta(seconds=20)
     assert _exit_of(kind(timestamp=now - timeout + margin)) is None
     shard_exit = _exit_of(kind(timestamp=now - timeout - margin))
@@ -41,14 +41,17 @@ def test_a_shard_that_a_worker_took_and_never_began_is_over(kind, timeout):
     ],
     ids=lambda each: getattr(each, "name", None),
 )
-def test_a_shard_in_a_final_state_is_over(state, words, refused):
-    """Refused: another try could not begin either."""
+def test_shard_in_a_final_state_has_an_exit(state, words, refused):
+    """A refused shard is marked, as another attempt could not begin either."""
     assert _exit_of(state) == (words, refused)
 
 
 @pytest.mark.anyio
-async def test_a_server_that_does_not_answer_is_said_before_anything_is_planned():
-    """With the flag that needs it."""
-    gone = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
-    with temporary_settings(gone), pytest.raises(ConfigurationError, match="--shard-size needs the Prefect server"):
+async def test_ready_refuses_an_unreachable_server():
+    """The message names the flag that needs the server."""
+    settings = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with (
+        temporary_settings(settings),
+        pytest.raises(ConfigurationError, match="--shard-size needs the Prefect server"),
+    ):
         await PrefectShards().ready()

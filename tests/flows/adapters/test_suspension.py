@@ -1,4 +1,4 @@
-"""suspension.py: what the state of a flow run in Prefect does to the run."""
+"""What the state of a flow run in Prefect does to the run."""
 
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from flows.adapters.suspension import STOPPING, _check_state
 
 @pytest.fixture
 def flow_run_in(prefect_like):
-    """A server with one flow run, which is in this state."""
+    """Starts a server with one flow run in this state; returns its URL and the flow run's id."""
 
     def start(kind, name):
         run = {"id": str(uuid4()), "flow_id": str(uuid4()), "name": "parent", "state": {"type": kind, "name": name}}
@@ -33,7 +33,7 @@ def flow_run_in(prefect_like):
     ],
 )
 async def test_shard_stops_with_its_suspended_parent(flow_run_in, kind, name, stops):
-    """Also where the parent has set itself to stopping, and not for any other state."""
+    """A shard also stops when its parent is stopping, and for no other state."""
     switch, (url, run) = StopSwitch(), flow_run_in(kind, name)
     with temporary_settings({PREFECT_API_URL: url}):
         async with get_client() as client:

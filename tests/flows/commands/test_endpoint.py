@@ -1,4 +1,4 @@
-"""`tilewise endpoint`: its errors are held by golden files, its answers by the tests of the endpoint itself."""
+"""The command `endpoint`: golden files hold its errors, and the tests of the endpoint its answers."""
 
 import inspect
 

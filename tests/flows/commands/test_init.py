@@ -1,4 +1,4 @@
-"""The command `init`: what it writes, and what it leaves alone."""
+"""The command `init`: it writes a complete folder and overwrites no file."""
 
 import re
 import shutil
@@ -8,8 +8,8 @@ from support.golden import transcript
 from support.markdown import ROOT
 
 
-def test_new_folder_is_complete_and_nothing_in_it_is_overwritten(workspace, golden):
-    """Its settings are read, its example is a schema, its deployments name that schema."""
+def test_init_writes_a_complete_folder_and_overwrites_nothing(workspace, golden):
+    """Its settings are read, its example is a schema, and its deployments name that schema."""
     (workspace.folder / "new").mkdir()
     (workspace.folder / "new" / "README.md").write_text("mine")
     golden("init/folder", transcript(workspace, ["init", "new"], ["init", "new"], ["init", "prices.toml"]))
@@ -23,7 +23,7 @@ def test_new_folder_is_complete_and_nothing_in_it_is_overwritten(workspace, gold
 
 @pytest.mark.slow
 def test_commands_of_the_new_readme_work_from_an_empty_folder(workspace):
-    """With local OCR, on a photo, in the order in which the README names them."""
+    """They run with local OCR on one photo, in the order of the README."""
     assert workspace.run("init", "new").exit_code == 0
     workspace.folder /= "new"
     shutil.copy(ROOT / "data" / "samples" / "receipts" / "till-short-02.jpg", workspace.folder / "data/in/photo.jpg")
@@ -34,8 +34,8 @@ def test_commands_of_the_new_readme_work_from_an_empty_folder(workspace):
     for command in commands:
         words = command.partition(" >")[0].removesuffix(" --open").split()[1:]
         offline = ["--offline"] if words[0] == "run" else ["--model", "m"] if words[0] == "estimate" else []
-        ended = workspace.run(*words, *offline, env=env)
-        assert ended.exit_code == (2 if words[0] == "doctor" else 0), f"{command}\n{ended.output}"
+        result = workspace.run(*words, *offline, env=env)
+        assert result.exit_code == (2 if words[0] == "doctor" else 0), f"{command}\n{result.output}"
     assert [each.split()[1] for each in commands] == [
         "schemas",
         "try",

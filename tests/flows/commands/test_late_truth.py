@@ -19,7 +19,7 @@ class Bill(BaseModel):
     total: int | None = None
     tags: list[str] = []
 """
-READ = {
+ANSWERS = {
     "a": ("INV-1", 10),
     "b": ("inv-2", 20),
     "c": ("INV-3", 30),
@@ -41,10 +41,10 @@ NO_KEY = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None, "TILEWISE_PRICES": N
 
 @pytest.fixture
 def workspace_with_rows(workspace, server, replies):
-    """Six published bills, of which two share a number and one has none, and the table of an ERP beside them."""
+    """Six published bills, of which two share a number and one has none, and the table of an ERP."""
     (workspace.folder / "bill.py").write_text(BILL)
-    workspace.with_images(*(f"{name}.jpg" for name in READ)).using(server, concurrency="1")
-    server.answers_with(*(replies.ok({"number": number, "total": total}) for number, total in READ.values()))
+    workspace.with_images(*(f"{name}.jpg" for name in ANSWERS)).using(server, concurrency="1")
+    server.answers_with(*(replies.ok({"number": number, "total": total}) for number, total in ANSWERS.values()))
     assert workspace.run("run", "in", "--schema", "bill.py:Bill", "--yes").exit_code == 0
     pl.DataFrame(TABLE).write_parquet(workspace.folder / "erp.parquet")
     pl.DataFrame(TABLE).write_csv(workspace.folder / "erp.csv")
@@ -60,12 +60,12 @@ def tune(workspace, *flags, env=None):
 
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_published_rows_are_scored_by_a_joined_table_without_a_call(workspace_with_rows, server, kind):
-    """Keys that are not alone on both sides are counted and not used; the key itself is not scored."""
+    """Keys that occur twice on a side are counted and not joined; the key itself is not scored."""
     costs = ("--review-cost", "0.5", "--error-cost", "20")
-    ended = tune(workspace_with_rows, "--truth", f"erp.{kind}", "--on", "number", "--from-rows", *costs, env=NO_KEY)
-    assert ended.exit_code == 0, ended.output
-    shown = json.loads(ended.stdout)
-    join = {name: count for name, count in shown["join"].items() if count}
+    result = tune(workspace_with_rows, "--truth", f"erp.{kind}", "--on", "number", "--from-rows", *costs, env=NO_KEY)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    join = {name: count for name, count in summary["join"].items() if count}
     assert join == {
         "on": "number",
         "rows": 7,
@@ -76,10 +76,15 @@ def test_published_rows_are_scored_by_a_joined_table_without_a_call(workspace_wi
         "unmatched": 1,
         "ignored": ["posted"],
     }
-    assert (shown["images"], shown["fields"], shown["choices"], shown["recommended"]) == (2, ["total"], [], None)
-    assert (shown["published"]["total"]["right"], shown["published"]["total"]["total"]) == (1, 2)
-    assert (shown["certificate"]["labels"], server.asked) == (2, [])
-    assert (shown["dollars"]["chosen"]["reviewed"], shown["dollars"]["expected"]) == (2, None)  # no confidence
+    assert (summary["images"], summary["fields"], summary["choices"], summary["recommended"]) == (
+        2,
+        ["total"],
+        [],
+        None,
+    )
+    assert (summary["published"]["total"]["right"], summary["published"]["total"]["total"]) == (1, 2)
+    assert (summary["certificate"]["labels"], server.asked) == (2, [])
+    assert (summary["dollars"]["chosen"]["reviewed"], summary["dollars"]["expected"]) == (2, None)  # no confidence
     assert workspace_with_rows.table("runs").height == 1
     [path] = (workspace_with_rows.folder / "out" / "tuning").glob("*.parquet")
     assert sorted(pl.read_parquet(path).select("truth", "read").rows()) == [("10", "10"), ("25", "20")]
@@ -88,29 +93,29 @@ def test_published_rows_are_scored_by_a_joined_table_without_a_call(workspace_wi
 
 
 def test_joined_documents_are_read_at_every_rung(workspace_with_rows, server, replies):
-    """As labels of any other file are."""
+    """A joined table serves as labels, like a file that names documents."""
     server.answers_with(replies.ok({"number": "INV-1", "total": 10}))
-    ended = tune(
+    result = tune(
         workspace_with_rows, "--truth", "erp.parquet", "--on", "number", "--review-cost", "0.5", "--error-cost", "0.01"
     )
-    assert ended.exit_code == 0, ended.output
-    shown = json.loads(ended.stdout)
-    assert (shown["images"], shown["recommended"]["accuracy"], shown["join"]["joined"]) == (2, {"total": 0.5}, 2)
-    assert shown["recommended"]["review"] == shown["dollars"]["chosen"]
-    assert shown["dollars"]["chosen"]["calls_usd"] == pytest.approx(float(shown["recommended"]["cost_usd"]))
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert (summary["images"], summary["recommended"]["accuracy"], summary["join"]["joined"]) == (2, {"total": 0.5}, 2)
+    assert summary["recommended"]["review"] == summary["dollars"]["chosen"]
+    assert summary["dollars"]["chosen"]["calls_usd"] == pytest.approx(float(summary["recommended"]["cost_usd"]))
 
 
-def test_rows_may_be_scored_by_labels_that_name_documents(workspace_with_rows, server):
-    """A labelled document without a published row is named, and not scored."""
+def test_published_rows_are_scored_by_labels_that_name_documents(workspace_with_rows, server):
+    """A labelled document without a published row is reported and not scored."""
     workspace_with_rows.with_images("z.jpg")
     labels = [{"uri": name, "total": 10} for name in ("a.jpg", "b.jpg", "z.jpg")]
     (workspace_with_rows.folder / "truth.jsonl").write_text("".join(f"{json.dumps(label)}\n" for label in labels))
-    ended = workspace_with_rows.run(
+    result = workspace_with_rows.run(
         "tune", "in", "--schema", "bill.py:Bill", "--truth", "truth.jsonl", "--from-rows", env=NO_KEY
     )
-    assert ended.exit_code == 0, ended.output
-    assert "2 published rows of schema bill" in ended.stdout
-    assert "1 labelled documents have no published row" in ended.stdout
+    assert result.exit_code == 0, result.output
+    assert "2 published rows of schema bill" in result.stdout
+    assert "1 labelled documents have no published row" in result.stdout
     assert server.asked == []
 
 
@@ -127,12 +132,12 @@ def test_rows_may_be_scored_by_labels_that_name_documents(workspace_with_rows, s
         (("--on", "number", "--review-cost", "1"), ("--error-cost is missing",)),
     ],
 )
-def test_tables_that_cannot_be_joined_are_refused_with_what_is_allowed(workspace_with_rows, server, flags, words):
-    """In one line, before anything is sent."""
+def test_tune_refuses_tables_that_cannot_be_joined(workspace_with_rows, server, flags, words):
+    """The message is one line that names the wrong value, and no call is made."""
     (workspace_with_rows.folder / "other.csv").write_text("invoice,total\nINV-1,10\n")
     (workspace_with_rows.folder / "keys.csv").write_text("number,posted\nINV-1,yes\n")
     (workspace_with_rows.folder / "strange.csv").write_text("number,total\nX,10\n")
-    ended = tune(workspace_with_rows, "--truth", "erp.parquet", *flags)
-    assert (ended.exit_code, ended.stdout, server.asked) == (2, "", [])
-    assert [word for word in words if word not in ended.stderr] == []
-    assert ended.stderr.count("\n") == 1
+    result = tune(workspace_with_rows, "--truth", "erp.parquet", *flags)
+    assert (result.exit_code, result.stdout, server.asked) == (2, "", [])
+    assert [word for word in words if word not in result.stderr] == []
+    assert result.stderr.count("\n") == 1

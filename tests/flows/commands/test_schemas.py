@@ -1,11 +1,11 @@
-"""The commands `schemas show` and `schemas new`, and what they say of a file that is wrong."""
+"""The commands `schemas show` and `schemas new`, and their errors."""
 
 from support.golden import transcript
 
 
 def test_new_schema_is_listed_and_read(workspace, golden):
-    """A written example is a schema at once; it is never overwritten; a broken file is one line below the others."""
-    written = transcript(workspace, ["schemas", "new", "delivery_note"], ["schemas", "new", "delivery_note"])
+    """A new example is a schema at once and is never overwritten; each broken file is named on stderr."""
+    output = transcript(workspace, ["schemas", "new", "delivery_note"], ["schemas", "new", "delivery_note"])
     path = workspace.folder / "schemas" / "delivery_note.py"
     shown = workspace.run("schemas", "show", "delivery_note")
     assert (shown.exit_code, "DeliveryNote" in shown.stdout, "Decimal(38, 2)" in shown.stdout) == (0, True, True)
@@ -19,4 +19,4 @@ def test_new_schema_is_listed_and_read(workspace, golden):
     assert listed.stderr.count("\n") == 1
     wrong = ["schemas", "new", "Delivery"], ["schemas", "show", "recipt"], ["schemas", "show", "broken"]
     unfit = ["schemas", "show", "unfit"], ["estimate", "in", "--schema", "unfit"]
-    golden("schemas/errors", f"{written}\n{transcript(workspace, *wrong, *unfit)}")
+    golden("schemas/errors", f"{output}\n{transcript(workspace, *wrong, *unfit)}")

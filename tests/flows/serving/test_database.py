@@ -1,4 +1,4 @@
-"""database.py: one database for each served folder, and a copy of a template for each run."""
+"""Prefect's databases: one for each served folder, and a copy of a template for each run."""
 
 import contextlib
 import fcntl
@@ -27,7 +27,7 @@ from flows.serving.database import (
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
-    """A state and a cache of this test's own, and no database of the user's."""
+    """State, cache and home are folders of the test, and no database is configured."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -36,26 +36,26 @@ def _own_folders(tmp_path, monkeypatch):
 
 
 def migrate(database):
-    """Makes the database, as a server does that starts on it."""
+    """Creates a table, as a server does that starts on the database."""
     with contextlib.closing(sqlite3.connect(database.path)) as connection:
         connection.executescript("pragma journal_mode=wal; create table flow (id)")
 
 
-def tables(path):
-    """The tables of a database."""
+def list_tables(path):
+    """The names of a database's tables."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return [name for (name,) in connection.execute("select name from sqlite_master")]
 
 
-def test_second_run_begins_with_a_copy_of_the_first_ones_database():
-    """The copy is migrated, goes with the run, and leaves the template as it was."""
+def test_second_run_starts_with_a_copy_of_the_first_database():
+    """The copy is migrated and is removed after the run; the template stays."""
     with temporary_database() as first:
         assert first.settings == {URL: f"sqlite+aiosqlite:///{first.path}"} | NEW
         migrate(first)
         save_template(first)
     with temporary_database() as second:
         assert second.settings == {URL: f"sqlite+aiosqlite:///{second.path}"} | READY
-        assert tables(second.path) == ["flow"]
+        assert list_tables(second.path) == ["flow"]
     assert (first.path.exists(), second.path.parent.exists(), list(_state_folder().rglob("*.lock"))) == (
         False,
         False,
@@ -64,31 +64,31 @@ def test_second_run_begins_with_a_copy_of_the_first_ones_database():
     assert [path.name for path in _template().parent.iterdir()] == [_template().name]
 
 
-def test_concurrent_first_runs_leave_one_whole_template():
-    """Each writes a draft of its own and renames it."""
+def test_concurrent_first_runs_leave_one_complete_template():
+    """Each run writes its own draft and renames it."""
 
     def run_once(_):
         with temporary_database() as database:
             if NEW.items() <= database.settings.items():
                 migrate(database)
             save_template(database)
-            return tables(database.path)
+            return list_tables(database.path)
 
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(run_once, range(16)))
-    assert made == [["flow"]] * 16
-    assert tables(_template()) == ["flow"]
+        tables = list(threads.map(run_once, range(16)))
+    assert tables == [["flow"]] * 16
+    assert list_tables(_template()) == ["flow"]
 
 
 @pytest.mark.parametrize("removed", [False, True], ids=["locked by it", "removed by it"])
-def test_a_new_lock_that_another_run_takes_for_stale_is_replaced(monkeypatch, tmp_path, removed):
-    """Both come between the moment at which the file is there and the one at which this run locks it."""
-    create, taken = tempfile.mkstemp, []
+def test_create_lock_replaces_a_lock_that_another_run_took(monkeypatch, tmp_path, removed):
+    """Between the creation of a file and its lock, another run may lock or remove it as stale."""
+    create, lost_locks = tempfile.mkstemp, []
 
     def create_and_lose(**options):
         handle, name = create(**options)
-        if not taken:
-            taken.append(name)
+        if not lost_locks:
+            lost_locks.append(name)
             other = os.open(name, os.O_RDWR)
             fcntl.flock(other, fcntl.LOCK_EX)
             if removed:
@@ -99,12 +99,12 @@ def test_a_new_lock_that_another_run_takes_for_stale_is_replaced(monkeypatch, tm
     monkeypatch.setattr(tempfile, "mkstemp", create_and_lose)
     handle, lock = _create_lock(tmp_path)
     assert lock.exists()
-    assert [str(lock)] != taken
+    assert [str(lock)] != lost_locks
     os.close(handle)
 
 
-def test_database_of_a_killed_run_is_removed_by_the_next():
-    """Its lock is free, while that of a live run is not."""
+def test_next_run_removes_the_database_of_a_killed_run():
+    """The lock of a killed run is free, and that of a live run is not."""
     killed = _state_folder() / "runs" / "killed"
     killed.mkdir(parents=True)
     killed.with_suffix(".lock").touch()
@@ -114,30 +114,30 @@ def test_database_of_a_killed_run_is_removed_by_the_next():
 
 
 @pytest.mark.parametrize("name", [URL, "PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_HOST"])
-def test_database_of_the_user_wins(tmp_path, monkeypatch, name):
-    """For a run and for a served folder; nothing is set for it."""
+def test_configured_database_is_used_unchanged(tmp_path, monkeypatch, name):
+    """Neither a run nor a served folder sets another database."""
     monkeypatch.setenv(name, "postgresql+asyncpg://host/prefect")
     with temporary_database() as temporary, folder_database(tmp_path) as served:
         assert temporary.settings == served.settings == {}
 
 
 def test_each_served_folder_has_its_own_database(tmp_path):
-    """Also two of one name."""
+    """Folders of the same name have separate databases, and each keeps its own."""
     with folder_database(tmp_path / "a" / "in box") as one, folder_database(tmp_path / "b" / "in box") as other:
         assert one.path != other.path
         assert one.path.parent.name.startswith("in-box-")
         migrate(one)
-    with folder_database(tmp_path / "a" / "in box") as again:
-        assert tables(again.path) == ["flow"]
+    with folder_database(tmp_path / "a" / "in box") as second:
+        assert list_tables(second.path) == ["flow"]
 
 
 def test_second_serve_of_a_folder_is_refused(workspace, monkeypatch):
-    """One line that names the folder, exit code 2; nothing is started."""
+    """It prints one line that names the folder, exits with code 2 and starts nothing."""
     monkeypatch.setenv("XDG_STATE_HOME", workspace.env["XDG_STATE_HOME"])
     with folder_database(workspace.folder):
-        ended = workspace.run("serve", "--port", "45871")
-    assert (ended.exit_code, ended.stderr.count("\n")) == (2, 1)
-    assert str(workspace.folder) in ended.stderr
+        result = workspace.run("serve", "--port", "45871")
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+    assert str(workspace.folder) in result.stderr
     with pytest.raises(ConfigurationError), folder_database(workspace.folder), folder_database(workspace.folder):
         pass
     assert (folder_state(workspace.folder) / "serve.lock").exists()

@@ -1,4 +1,4 @@
-"""server.py: the environment of the Prefect server's clients."""
+"""The environment of the Prefect server's clients."""
 
 import pytest
 
@@ -14,6 +14,6 @@ from flows.serving.server import bypass_proxy
     ],
 )
 def test_bypass_proxy_exempts_this_machine(environ, exempt):
-    """Both spellings name it, once, beside the hosts that were exempt before."""
+    """Both spellings of the variable add this machine once to the hosts that were exempt before."""
     bypass_proxy(environ)
     assert environ["NO_PROXY"] == environ["no_proxy"] == exempt

@@ -1,4 +1,4 @@
-"""verdict.py: whether scheduled deployments can run, said when `serve` starts."""
+"""Whether scheduled deployments can run, printed when `serve` starts."""
 
 import contextlib
 import sqlite3
@@ -18,21 +18,21 @@ def schedule(**job):
 
 
 @pytest.mark.anyio
-async def test_schedule_that_would_fail_is_named_with_its_reason(workspace, monkeypatch):
+async def test_check_schedules_names_a_deployment_that_would_fail(workspace, monkeypatch):
     """Key, model and source are checked; a deployment without a schedule is not."""
     workspace.with_images("a.jpg")
     monkeypatch.chdir(workspace.folder)
     for name, value in workspace.environment({"TILEWISE_API_KEY": "key", "TILEWISE_BASE_URL": "offline"}).items():
         monkeypatch.setenv(name, value)
     unscheduled = DeploymentSpec(name="backfill", entrypoint="flows.backfill.backfill")
-    ready, gone = await check_schedules([schedule(source="in"), unscheduled, schedule(source="nowhere")])
+    ready, failing = await check_schedules([schedule(source="in"), unscheduled, schedule(source="nowhere")])
     assert ready.startswith("nightly is ready: ")
-    assert gone.startswith("WARNING: nightly would fail: source: ")
-    assert "nowhere" in gone
+    assert failing.startswith("WARNING: nightly would fail: source: ")
+    assert "nowhere" in failing
 
 
-def test_older_deployments_are_found(tmp_path, monkeypatch):
-    """In Prefect's home, where all folders once shared one database; none is nothing to say."""
+def test_find_older_deployments_counts_those_in_prefects_home(tmp_path, monkeypatch):
+    """All folders once shared that database; without a deployment in it, there is no message."""
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
     assert find_older_deployments() is None
     with contextlib.closing(sqlite3.connect(tmp_path / "prefect.db")) as database:

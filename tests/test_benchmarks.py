@@ -60,7 +60,7 @@ def test_process_that_fails_ends_the_benchmark():
 
 
 def test_call_path_runs_against_the_server_that_costs_nothing(tmp_path, picture):
-    """The client of a run, with a ledger and without, and what stands beside it get a receipt from the same server."""
+    """The client of a run, with and without a ledger, and a plain client get a receipt from the same server."""
     import call_path
     import null_server
 
@@ -80,8 +80,8 @@ def test_call_path_runs_against_the_server_that_costs_nothing(tmp_path, picture)
 def test_every_way_to_prepare_makes_a_picture_of_the_same_size(way, picture):
     import prepare
 
-    made = Image.open(BytesIO(prepare.decode_block(prepare.WAYS[way](picture, 600))))
-    assert max(made.size) == 600
+    image = Image.open(BytesIO(prepare.decode_block(prepare.WAYS[way](picture, 600))))
+    assert max(image.size) == 600
 
 
 def test_pictures_differ_in_content_and_show_the_same(picture):
@@ -97,14 +97,14 @@ def test_skip_decision_leaves_the_new_documents(tmp_path):
     import skip_decision
 
     skip_decision.publish(tmp_path, 200, 2)
-    decided = skip_decision.decide(tmp_path, 200, None, skip_decision.TERMS)
-    assert decided["skipped"] == 196
+    decision = skip_decision.decide(tmp_path, 200, None, skip_decision.TERMS)
+    assert decision["skipped"] == 196
     assert skip_decision.decide(tmp_path, 200, "changed", skip_decision.OTHER)["skipped"] < 196
     assert skip_decision.copy(tmp_path, 200)["copied"] == 16
 
 
-def test_tables_of_a_page_are_replaced_by_those_printed(capsys):
-    """A benchmark that was not run keeps its table; one whose place is empty gets one."""
+def test_printed_tables_replace_those_of_a_page(capsys):
+    """The table of a benchmark that was not run stays, and an empty place gets one."""
     import measure
     import tables
 

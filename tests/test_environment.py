@@ -13,26 +13,26 @@ LIBC = ctypes.CDLL(None)
 LIBC.getenv.restype = ctypes.c_char_p
 
 
-def address():
-    """Where the environment of this process begins."""
+def read_environ_address():
+    """The address of this process's environment."""
     return ctypes.c_void_p.in_dll(LIBC, "environ").value
 
 
 def test_environment_does_not_move_when_it_grows(monkeypatch):
-    """A native thread that reads the environment never reads freed memory."""
-    before = address()
+    """A native thread then never reads freed memory."""
+    before = read_environ_address()
     for number in range(500):
         monkeypatch.setenv(f"GROWN_{number}", "x")
-    assert address() == before
+    assert read_environ_address() == before
 
 
-def test_native_code_reads_what_is_set_and_replaced(monkeypatch):
+def test_native_code_reads_a_replaced_variable(monkeypatch):
     monkeypatch.setenv("READ", "first")
     monkeypatch.setenv("READ", "second")
     assert LIBC.getenv(b"READ") == b"second"
 
 
-def test_native_code_does_not_read_what_is_removed(monkeypatch):
+def test_native_code_does_not_read_a_removed_variable(monkeypatch):
     """The other variables stay."""
     monkeypatch.setenv("REMOVED", "x")
     monkeypatch.setenv("KEPT", "y")
@@ -41,7 +41,7 @@ def test_native_code_does_not_read_what_is_removed(monkeypatch):
 
 
 def test_child_process_inherits_the_environment(monkeypatch):
-    """What is started without an environment of its own has exactly that of `os.environ`."""
+    """A process started without `env` has exactly the variables of `os.environ`."""
     monkeypatch.setenv("INHERITED", "x")
     code = "import os, json; print(json.dumps(dict(os.environ)))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
@@ -50,7 +50,7 @@ def test_child_process_inherits_the_environment(monkeypatch):
 
 
 def test_environment_is_attached_again_after_native_code_copied_it(monkeypatch):
-    """A library that calls setenv hides neither its own variable nor those that are set later."""
+    """After a library has called setenv, its variable and later ones are visible."""
     LIBC.setenv(b"NATIVE", b"1", 1)
     try:
         monkeypatch.setenv("LATER", "x")

@@ -6,16 +6,16 @@ import sqlalchemy as sa
 pytestmark = pytest.mark.postgres
 
 
-def test_sqlalchemy_reaches_a_database_by_its_url(postgres):
-    """With the driver that the extra installs."""
+def test_sqlalchemy_connects_to_a_database_by_its_url(postgres):
+    """The extra `postgres` installs the driver."""
     engine = sa.create_engine(postgres())
     with engine.connect() as connection:
         assert connection.execute(sa.text("select 1")).scalar_one() == 1
     engine.dispose()
 
 
-def test_every_database_is_empty_and_apart(postgres):
-    """What one test writes, no other sees."""
+def test_databases_are_empty_and_separate(postgres):
+    """A table of one database is not in another."""
     first, second = (sa.create_engine(postgres()) for _ in range(2))
     with first.begin() as connection:
         connection.execute(sa.text("create table seen (number integer)"))

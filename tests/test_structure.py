@@ -1,4 +1,4 @@
-"""The measures of the tree and the code: what keeps them readable is held here, and not only agreed upon."""
+"""Measures of the tree and the code that keep them readable."""
 
 import ast
 import functools
@@ -40,7 +40,7 @@ def classes():
 
 
 def is_command(function):
-    """Whether this is a command: its signature is its help, of a line or two a flag."""
+    """Whether this is a command: its signature is its help, with a line or two per flag."""
     return any(ast.unparse(decorator).startswith("app.command") for decorator in function.decorator_list)
 
 
@@ -57,8 +57,8 @@ def fields(class_):
     return [each.target.id for each in class_.body if isinstance(each, ast.AnnAssign)]
 
 
-def test_top_level_of_the_engine_has_at_most_thirteen_entries():
-    """`ls extractors` reads like the pipeline."""
+def test_top_level_of_extractors_has_at_most_thirteen_entries():
+    """`ls extractors` shows the pipeline."""
     entries = {path.name for path in (ROOT / "extractors").iterdir() if path.name not in {"__init__.py", "__pycache__"}}
     assert len(entries) <= MOST_ENTRIES, sorted(entries)
 
@@ -71,7 +71,7 @@ def test_no_file_is_longer_than_350_lines():
 
 
 def test_no_function_is_longer_than_60_lines():
-    """Commands are excepted."""
+    """Commands are excepted, as their signatures are their help."""
     found = {f"{path}:{each.name}": lines(each) for path, each in functions() if not is_command(each)}
     assert {name: length for name, length in found.items() if length > MOST_LINES_OF_A_FUNCTION} == {}
 
@@ -86,7 +86,7 @@ def test_every_function_states_what_it_returns():
 
 
 def test_no_context_object_has_more_than_ten_fields():
-    """What is passed from stage to stage is grouped into a few values."""
+    """Parameters that pass from stage to stage are grouped into a few values."""
     found = {f"{path}:{each.name}": fields(each) for path, each in classes() if CONTEXTS.search(each.name)}
     assert {name: names for name, names in found.items() if len(names) > MOST_FIELDS} == {}
 
@@ -104,7 +104,7 @@ def test_code_and_docs_name_their_subjects():
 
 
 def test_every_module_is_named_by_a_test():
-    """By a test file of its name, by an import, or in the docstring of a test that covers it, too."""
+    """A test file of its name, an import, or the docstring of a test names it."""
     tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
     files, text = {path.name for path in tests}, "\n".join(tests.values())
     modules = [path.relative_to(ROOT) for path in SOURCES if not path.name.startswith("__")]

@@ -7,13 +7,13 @@ import shutil
 import pytest
 from support.markdown import ROOT, RUN, page
 
-# What shows the receipts to the reader's own server is sent to that of the tests.
+# Commands for the reader's own server are sent to that of the tests.
 SERVER = "http://localhost:8000/v1"
 MANIFEST = "uri\ninvoices/0001.png\n"
 
 
-class Documented:
-    """A workspace with what the documentation names: folders of images, a manifest, a schema, a bucket, a server."""
+class DocsWorkspace:
+    """A workspace with everything that the docs name: folders of images, a manifest, a schema, a bucket, a server."""
 
     def __init__(self, workspace, url):
         self.workspace, self.url, self.bucket = workspace, url, None
@@ -29,50 +29,50 @@ class Documented:
         for folder in ("receipts", "tickets"):
             shutil.copytree(ROOT / "data" / "samples" / folder, workspace.folder / "data" / "samples" / folder)
 
-    def publish_a_run(self):
-        """What a page takes for granted that shows tables or a report."""
-        ended = self.workspace.run("run", "pairs", "--schema", "caption", "--yes")
-        assert ended.exit_code == 0, ended.output
+    def publish_run(self):
+        """Publishes a run, as pages that show tables or a report require one."""
+        result = self.workspace.run("run", "pairs", "--schema", "caption", "--yes")
+        assert result.exit_code == 0, result.output
 
     def run_block(self, lines):
-        """Runs the commands of one block, with an invoice that was not read yet; each must end with exit code 0."""
+        """Runs the commands of one block, with one new invoice; each must exit with code 0."""
         self.workspace.images(f"{next(self.numbers)}.png", folder="invoices")
         for line in lines:
-            ended = self.workspace.run(*self.arguments(line))
-            assert ended.exit_code == 0, f"{line}\n{ended.output}"
+            result = self.workspace.run(*self.arguments(line))
+            assert result.exit_code == 0, f"{line}\n{result.output}"
 
     def arguments(self, line):
-        """The words behind the program's name, with the names that are known only here."""
+        """The words after the program's name, with the names of this workspace."""
         words = shlex.split(line, comments=True)[1:]
-        return [self._known(word) for word in words]
+        return [self._resolve(word) for word in words]
 
-    def _known(self, word):
+    def _resolve(self, word):
         if word == SERVER:
             return self.url
         if self.bucket and word.startswith("s3://my-bucket"):
             return word.replace("s3://my-bucket", self.bucket.url)
         if RUN.search(word):
             table = "plans" if "plans/" in word else "runs"
-            return RUN.sub(self._last(table), word)
+            return RUN.sub(self._find_newest(table), word)
         return word
 
-    def _last(self, table):
+    def _find_newest(self, table):
         """The name of the newest plan or run."""
         return max(path.stem for path in (self.workspace.folder / "data" / "out" / table).rglob("*.parquet"))
 
 
 @pytest.fixture
-def documented(workspace, echo):
+def docs_workspace(workspace, echo):
     """A workspace for the documented commands."""
-    return Documented(workspace, echo)
+    return DocsWorkspace(workspace, echo)
 
 
 @pytest.fixture
-def with_bucket(documented, bucket, workspace):
-    """The same with a bucket that holds two images."""
+def docs_workspace_with_bucket(docs_workspace, bucket, workspace):
+    """The workspace for the documented commands, with a bucket that holds two images."""
     for number, path in enumerate(workspace.images("a.jpg", "b.jpg", folder="bucket"), 1):
         for prefix in ("receipts/2026", "scans"):
             bucket.put(f"{prefix}/{number}.jpg", path.read_bytes())
     workspace.env |= bucket.environ
-    documented.bucket = bucket
-    return documented
+    docs_workspace.bucket = bucket
+    return docs_workspace

@@ -1,4 +1,4 @@
-"""The documentation holds what the code has, names nothing that is not there, and its commands and queries run."""
+"""The docs describe everything that the code has, name nothing else, and their commands and queries run."""
 
 import json
 import re
@@ -42,31 +42,31 @@ TABLES = {
 ANSWER = {"company": "Blue Heron", "date": "2019-03-05", "total": "42.98", "currency": "USD"}
 
 
-def options(command):
+def list_flags(command):
     """The flags of one command."""
     return {flag for parameter in COMMANDS[command].params for flag in parameter.opts if flag.startswith("--")}
 
 
-def quick(line):
+def is_quick(line):
     """Whether a command needs no process of its own."""
     return line.split()[1] not in {"serve", "endpoint"} and not any(word in line for word in PROCESSES)
 
 
-def quick_blocks(each, *, on_a_bucket):
-    """The blocks of a page, each as its quick commands that name a bucket, or none."""
+def list_quick_blocks(each, *, on_a_bucket):
+    """The blocks of a page, each as its quick commands that name a bucket, or that name none."""
     blocks = [
-        [line for line in block if quick(line) and ("s3://" in line) == on_a_bucket]
+        [line for line in block if is_quick(line) and ("s3://" in line) == on_a_bucket]
         for block in each.line_blocks("tilewise")
     ]
     return [block for block in blocks if block]
 
 
-LOCAL = [each for each in PAGES if quick_blocks(each, on_a_bucket=False)]
-REMOTE = [each for each in PAGES if quick_blocks(each, on_a_bucket=True)]
+LOCAL = [each for each in PAGES if list_quick_blocks(each, on_a_bucket=False)]
+REMOTE = [each for each in PAGES if list_quick_blocks(each, on_a_bucket=True)]
 
 
-def plain(value):
-    """A default as the documentation writes it."""
+def format_default(value):
+    """A default as the docs write it."""
     if value is None or value in ((), {}):
         return "none"
     if isinstance(value, bool):
@@ -74,7 +74,7 @@ def plain(value):
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-# --- what the code has is there
+# The docs have everything that the code has.
 
 
 def test_every_setting_has_a_row_with_its_default():
@@ -82,7 +82,7 @@ def test_every_setting_has_a_row_with_its_default():
     text = page("configuration").text
     shown = dict(re.findall(r"^\| `(TILEWISE_[A-Z_]+)` \| `([^`]*)` \|", text, re.MULTILINE))
     assert len(shown) == len(re.findall(r"^\| `TILEWISE_", text, re.MULTILINE))
-    defaults = {PREFIX + name.upper(): plain(field.default) for name, field in Settings.model_fields.items()}
+    defaults = {PREFIX + name.upper(): format_default(field.default) for name, field in Settings.model_fields.items()}
     assert shown == defaults | {"TILEWISE_LEDGER": "ledger.db"}
 
 
@@ -94,14 +94,14 @@ def test_every_column_has_a_row_with_its_type(table):
 
 
 def test_every_view_has_a_row():
-    """By the names that views.sql gives them."""
+    """The names are those of views.sql."""
     shown = {cells[0] for cells in page("tables").rows("Views")}
     text = "\n".join(list_views("", ["<schema>"], {"failures", "images", "calls", "runs"}))
     assert shown == {name.strip('"') for name in re.findall(r"CREATE OR REPLACE VIEW (\S+) AS", text)}
 
 
 def test_every_outcome_and_reject_reason_has_a_row():
-    """What can become of a call, and why an image may not be sent."""
+    """They stand in docs/failures.md."""
     failures = page("failures")
     assert [cells[0] for cells in failures.rows("Outcomes of a call")] != []
     assert {cells[0] for cells in failures.rows("Outcomes of a call")} == set(get_args(Outcome))
@@ -110,7 +110,7 @@ def test_every_outcome_and_reject_reason_has_a_row():
 
 
 def test_every_bill_rule_profile_schema_and_deployment_has_a_row():
-    """What a person chooses by name."""
+    """Each page lists them completely."""
     assert [cells[0] for cells in page("cost").rows("Bill rules")] == [*tiles.NAMES, "flat:N"]
     assert {cells[0] for cells in page("configuration").rows("Profiles")} == set(PROFILES)
     assert [cells[0] for cells in page("schemas").rows("Shipped schemas")] == list_shipped()
@@ -119,20 +119,20 @@ def test_every_bill_rule_profile_schema_and_deployment_has_a_row():
 
 
 def test_every_flag_of_run_and_every_command_is_named():
-    """Somewhere in the documentation."""
+    """Any page may name them."""
     text = "\n".join(each.text for each in PAGES)
-    assert {flag for flag in options("run") if flag not in text} == set()
+    assert {flag for flag in list_flags("run") if flag not in text} == set()
     assert {name for name in COMMANDS if f"tilewise {name}" not in text} == set()
 
 
 def test_every_extension_and_fault_is_named():
-    """Where sources and rehearsals are described."""
+    """Extensions stand in docs/sources.md, and faults in docs/failures.md."""
     assert {each for each in EXTENSIONS if not re.search(rf"\b{each}\b", page("sources").text)} == set()
     assert {each for each in KINDS if not re.search(rf"\b{each}\b", page("failures").text)} == set()
 
 
-def test_every_part_of_the_packages_stands_in_the_tree():
-    """The tree of docs/architecture.md is whole."""
+def test_architecture_tree_names_every_module_and_package():
+    """The tree of docs/architecture.md has the top level of `extractors` and `flows`."""
     tree = page("architecture").text
     entries = [*(ROOT / "extractors").iterdir(), *(ROOT / "flows").iterdir()]
     names = {each.name if each.is_dir() else each.stem for each in entries if each.suffix in {"", ".py"}}
@@ -140,49 +140,47 @@ def test_every_part_of_the_packages_stands_in_the_tree():
     assert missing == set()
 
 
-# --- what is named is there
+# The docs name nothing that does not exist.
 
 
-def test_no_setting_command_or_flag_is_invented():
-    """Whatever is named exists."""
+def test_docs_name_only_existing_settings_commands_and_flags():
     text = "\n".join(each.text for each in PAGES)
     settings = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", text))
     assert settings - {PREFIX + name.upper() for name in Settings.model_fields} == set()
     assert set(re.findall(r"(?:^|`)tilewise ([a-z]+)", text, re.MULTILINE)) - set(COMMANDS) == set()
     prose = "\n".join(each.prose for each in PAGES)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", prose))
-    known = {flag for command in COMMANDS for flag in options(command)}
-    known |= {"--help"} | {flag for parameter in COMMAND.params for flag in parameter.opts}
+    existing = {flag for command in COMMANDS for flag in list_flags(command)}
+    existing |= {"--help"} | {flag for parameter in COMMAND.params for flag in parameter.opts}
     for path in (ROOT / "benchmarks").glob("*.py"):
-        known |= set(re.findall(r'add_argument\("(--[a-z-]+)"', path.read_text(encoding="utf-8")))
-    assert flags - known == {"--no-prompt", "--strict"}  # of Prefect and of mypy
+        existing |= set(re.findall(r'add_argument\("(--[a-z-]+)"', path.read_text(encoding="utf-8")))
+    assert flags - existing == {"--no-prompt", "--strict"}  # of Prefect and of mypy
 
 
-def test_every_flag_of_a_command_line_is_one_of_that_command():
-    """A line can be typed as it is shown."""
+def test_command_lines_have_only_flags_of_their_command():
     wrong = [
         line
         for each in PAGES
         for line in each.commands
-        if not {word for word in line.split() if word.startswith("--")} <= options(line.split()[1])
+        if not {word for word in line.split() if word.startswith("--")} <= list_flags(line.split()[1])
     ]
     assert wrong == []
 
 
-def test_every_link_leads_somewhere():
-    """Files, pictures and headings."""
+def test_every_link_has_a_target():
+    """Targets are files, pictures and headings."""
     broken = []
     for each in PAGES:
         for link in each.links:
             path, _, anchor = link.partition("#")
             target = (each.path.parent / path).resolve() if path else each.path
-            known = target.is_file() and (not anchor or anchor in type(each)(target).anchors)
-            broken += [] if known else [f"{each}: {link}"]
+            exists = target.is_file() and (not anchor or anchor in type(each)(target).anchors)
+            broken += [] if exists else [f"{each}: {link}"]
     assert broken == []
 
 
-def test_every_path_and_make_target_is_there():
-    """But for what the reader or a run makes."""
+def test_docs_name_only_existing_paths_and_make_targets():
+    """Files that the reader or a command creates are excepted."""
     text = "\n".join(each.text for each in PAGES)
     paths = set(re.findall(r"[` ]((?:flows|extractors|schemas|tests|benchmarks|docs|data/samples)/[\w/.]*)[` ]", text))
     assert {each for each in paths if not (ROOT / each).exists()} == {
@@ -193,45 +191,43 @@ def test_every_path_and_make_target_is_there():
     assert {name for pair in targets for name in pair if name and f"\n{name}:" not in makefile} == set()
 
 
-def test_every_extra_that_is_installed_is_there():
-    """`pip install "tilewise[offline]"` installs something."""
+def test_docs_name_only_existing_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {name for each in PAGES for name in re.findall(r"tilewise\[(\w+)\]|the extras? `(\w+)`", each.text)}
     assert {name for pair in named for name in pair if name} <= set(project["optional-dependencies"])
 
 
 @pytest.mark.parametrize("each", DOCS, ids=str)
-def test_a_page_opens_with_its_task(each):
-    """Its first paragraph says what it is for."""
+def test_page_opens_with_its_task(each):
+    """Its first paragraph states its purpose."""
     title, blank, task, *_ = each.text.splitlines()
     assert title.startswith("# ")
     assert blank == ""
     assert re.fullmatch(r"\*\*Task: .*\*\*", task)
 
 
-# --- what is shown runs
+# Commands, queries and files of the docs work.
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("each", LOCAL, ids=str)
-def test_the_commands_of_a_page_run(each, documented):
-    """In the order in which they are shown."""
-    documented.publish_a_run()
-    for block in quick_blocks(each, on_a_bucket=False):
-        documented.run_block(block)
+def test_commands_of_a_page_run(each, docs_workspace):
+    """They run in the order of the page."""
+    docs_workspace.publish_run()
+    for block in list_quick_blocks(each, on_a_bucket=False):
+        docs_workspace.run_block(block)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("each", REMOTE, ids=str)
-def test_the_commands_of_a_page_run_on_a_bucket(each, with_bucket):
-    """The same for those that name a bucket."""
-    for block in quick_blocks(each, on_a_bucket=True):
-        with_bucket.run_block(block)
+def test_commands_of_a_page_run_on_a_bucket(each, docs_workspace_with_bucket):
+    """These are the commands that name a bucket."""
+    for block in list_quick_blocks(each, on_a_bucket=True):
+        docs_workspace_with_bucket.run_block(block)
 
 
-def test_every_key_of_the_estimate_in_json_is_named(documented, workspace):
-    """In docs/cost.md."""
-    assert documented
+def test_cost_page_names_every_key_of_the_estimate_in_json(docs_workspace, workspace):
+    assert docs_workspace
     ended = workspace.run("estimate", "invoices", "--schema", "invoice", "--json")
     text = page("cost").text
     assert {key for key in json.loads(ended.stdout) if f"`{key}`" not in text} == set()
@@ -239,27 +235,27 @@ def test_every_key_of_the_estimate_in_json_is_named(documented, workspace):
 
 @pytest.fixture(scope="module")
 def workspace_with_runs(workspaces, serve_all, replies, tmp_path_factory):
-    """A folder in which receipts were read, copied, rejected and refused, and probes were sent."""
+    """A folder with published runs of accepted, copied, rejected and failed receipts, and with a calibration."""
     workspace = workspaces(TILEWISE_OUTPUT="data/out")
     workspace.images("one.jpg", "two.png", folder="receipts")
     (workspace.folder / "receipts" / "three.jpg").write_bytes((workspace.folder / "receipts" / "one.jpg").read_bytes())
     (workspace.folder / "receipts" / "text.png").write_text("no picture")
-    good = serve_all(replies.ok(ANSWER))
-    run = ("run", "receipts", "--schema", "receipt", "--base-url", good.url, "--yes", "--direct")
+    server = serve_all(replies.ok(ANSWER))
+    run = ("run", "receipts", "--schema", "receipt", "--base-url", server.url, "--yes", "--direct")
     workspace.run(*run, "--plan-only")
     workspace.run(*run)
     workspace.images("four.jpg", "five.jpg", folder="receipts")
-    bad = serve_all([replies.error(400), replies.ok("no JSON"), replies.ok("no JSON"), replies.reset])
+    failing_server = serve_all([replies.error(400), replies.ok("no JSON"), replies.ok("no JSON"), replies.reset])
     workspace.run(
-        *("run", "receipts", "--schema", "receipt", "--base-url", bad.url, "--yes", "--direct"),
+        *("run", "receipts", "--schema", "receipt", "--base-url", failing_server.url, "--yes", "--direct"),
         env={"TILEWISE_ATTEMPTS": "1", "TILEWISE_CONCURRENCY": "1"},
     )
-    workspace.run("calibrate", "--yes", env={"TILEWISE_BASE_URL": good.url})
+    workspace.run("calibrate", "--yes", env={"TILEWISE_BASE_URL": server.url})
     return workspace
 
 
-def test_every_query_in_sql_answers(workspace_with_runs, monkeypatch):
-    """Each finds rows in the published files as they are, by the views beside them."""
+def test_every_sql_query_returns_rows(workspace_with_runs, monkeypatch):
+    """Queries read the published files by the views beside them."""
     monkeypatch.chdir(workspace_with_runs.folder / "data/out")
     queries = [query for each in PAGES if each.path.name != "analytics.md" for query in each.blocks("sql")]
     with duckdb.connect() as database:
@@ -269,8 +265,8 @@ def test_every_query_in_sql_answers(workspace_with_runs, monkeypatch):
     assert empty == []
 
 
-def test_every_query_in_polars_answers(workspace_with_runs, monkeypatch, capsys):
-    """The calls are printed by outcome, and the spending by day."""
+def test_polars_queries_print_calls_and_spending(workspace_with_runs, monkeypatch, capsys):
+    """Calls are printed by outcome, and spending by day."""
     monkeypatch.chdir(workspace_with_runs.folder / "data/out")
     shown = {"import polars": ["residual_tokens", "accepted"], "import duckdb": ["billed_usd", "maker/model"]}
     for library, words in shown.items():
@@ -296,16 +292,16 @@ def test_no_query_sums_money_over_currencies():
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_column_is_null_only_where_its_row_says_so(table, workspace_with_runs):
-    """Over accepted, copied, rejected and failed documents, and probes."""
+def test_column_is_null_only_where_its_row_says_so(table, workspace_with_runs):
+    """The rows are those of accepted, copied, rejected and failed documents, and of probes."""
     rows = workspace_with_runs.table(table, "data/out")
     never = [cells[0] for cells in page("tables").rows(table) if not cells[2]]
     assert rows.height
     assert {name for name in never if rows[name].null_count()} == set()
 
 
-def test_every_configuration_file_is_read(tmp_path, monkeypatch):
-    """Prices, faults, settings, and what a rehearsal is told."""
+def test_every_toml_and_json_block_is_read(tmp_path, monkeypatch):
+    """They are prices, faults, settings and rehearsals."""
     monkeypatch.chdir(tmp_path)
     for number, text in enumerate(text for each in PAGES for text in each.blocks("toml")):
         path = tmp_path / ("tilewise.toml" if re.match(r"\w+ = ", text) and "[" not in text else f"{number}.toml")
@@ -321,7 +317,7 @@ def test_every_configuration_file_is_read(tmp_path, monkeypatch):
 
 
 def test_every_manifest_is_read(tmp_path):
-    """Its rows make documents."""
+    """Its rows make a document of two pages and one of one page."""
     for text in [text for each in PAGES for text in each.blocks("csv")]:
         (tmp_path / "list.csv").write_text(text)
         assert [len(each.pages) for each in read_manifest(str(tmp_path / "list.csv")).documents()] == [2, 1]

@@ -1,4 +1,4 @@
-"""The schema of a user's own that docs/schemas.md describes: it reads the sample that the page names."""
+"""The user-defined schema of docs/schemas.md reads the sample that the page names."""
 
 import json
 
@@ -9,11 +9,10 @@ TRUTH = ROOT / "data" / "samples" / "tickets" / "truth.jsonl"
 
 
 @pytest.mark.slow
-def test_ticket_is_read_offline_as_its_truth_says(documented):
-    """By the command as it is shown."""
+def test_documented_command_reads_the_ticket_as_its_truth(docs_workspace):
     [line] = [each for each in page("schemas").commands if "--offline" in each]
-    ended = documented.workspace.run(*documented.arguments(line), "--json", env={"TILEWISE_BASE_URL": None})
-    assert ended.exit_code == 0, ended.output
+    result = docs_workspace.workspace.run(*docs_workspace.arguments(line), "--json", env={"TILEWISE_BASE_URL": None})
+    assert result.exit_code == 0, result.output
     truth = json.loads(TRUTH.read_text())
     assert truth.pop("image") in line
-    assert json.loads(ended.stdout)["fields"] == truth
+    assert json.loads(result.stdout)["fields"] == truth

@@ -1,4 +1,4 @@
-"""The command line: its help starts fast and agrees with the job's fields; what it prints is held by golden files."""
+"""The command line: help, errors and output; golden files hold what is printed."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ NO_ENDPOINT = {"TILEWISE_API_KEY": None, "TILEWISE_MODEL": None}
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_of_commands(workspace, golden, command):
-    """Every command says what it does and what each flag means."""
+    """Every command describes itself and each flag."""
     golden(f"help/{command or 'tilewise'}", transcript(workspace, [*([command] if command else []), "--help"]))
 
 
@@ -41,25 +41,24 @@ def test_help_has_every_command_in_a_group_with_a_whole_summary_and_an_example()
         assert {word for word in words if word.startswith("--")} <= flags
 
 
-def test_version(workspace):
-    """`--version` prints the version of the package."""
+def test_version_is_that_of_the_package(workspace):
     assert workspace.run("--version").stdout == f"tilewise {version('tilewise')}\n"
 
 
 def test_completion_completes_commands_and_flags(workspace):
-    """The shell asks for the words that may follow."""
-    asked = {"_TILEWISE_COMPLETE": "complete_bash", "COMP_WORDS": "tilewise run --redo-", "COMP_CWORD": "2"}
-    assert workspace.run(env=asked).stdout.split() == ["--redo-before"]
+    """The shell passes the words of the line."""
+    completion = {"_TILEWISE_COMPLETE": "complete_bash", "COMP_WORDS": "tilewise run --redo-", "COMP_CWORD": "2"}
+    assert workspace.run(env=completion).stdout.split() == ["--redo-before"]
 
 
 def test_help_texts_cover_the_fields_of_a_job():
-    """Every field of the form has a text, no text is left over, and the form begins with the text of the flag."""
+    """Every field has a help text, no text is left over, and the form's description begins with it."""
     assert FIELD_HELP.keys() == Job.model_fields.keys()
     assert all(field.description.startswith(FIELD_HELP[name]) for name, field in Job.model_fields.items())
 
 
 def test_shared_flags_have_the_help_of_their_fields():
-    """A flag says the same in every command."""
+    """A flag has the same help in every command."""
     names = {"Source": "source", "SchemaName": "schema_name", "BillRule": "bill", "BaseUrl": "base_url", "Yes": "yes"}
     helps = {field: get_args(getattr(flags, name))[1].help for name, field in names.items()}
     assert helps == {field: FIELD_HELP[field] for field in helps}
@@ -83,7 +82,7 @@ def test_run_output(workspace, golden, echo):
 
 
 def test_run_with_failures_output(workspace, golden, serve, replies):
-    """The summary of a run whose documents were rejected or answered wrongly."""
+    """The summary of a run with a rejected document and a wrong answer."""
     workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = serve(replies.ok("no JSON")).url
     (workspace.folder / "in" / "b.jpg").write_bytes(b"")
     golden("run/failures", transcript(workspace, ["run", "in", "--schema", "caption", "--yes"]))
@@ -135,7 +134,7 @@ ERRORS = {
 
 @pytest.mark.parametrize("command", ERRORS)
 def test_errors_of_commands(workspace, golden, command):
-    """A wrong argument is one line that names the argument, its value and what is allowed; nothing is written."""
+    """A wrong argument is one line that names the argument, its value and what is allowed."""
     workspace.with_images("a.jpg")
     golden(f"{command}/errors", transcript(workspace, *ERRORS[command]))
 
@@ -186,7 +185,7 @@ QUICK_ERRORS = [
 
 
 def test_errors_do_not_wait_for_heavy_imports(workspace):
-    """What a person has typed wrongly is said at once, with the exit code of an error, before any heavy library is imported."""
+    """A usage error exits with code 2 before any heavy library is imported."""
     workspace.with_images("a.jpg")
     (workspace.folder / "empty").mkdir()
     code = (
@@ -195,7 +194,7 @@ def test_errors_do_not_wait_for_heavy_imports(workspace):
         "    try: app(arguments, prog_name='tilewise')\n"
         f"    except SystemExit as end: print(json.dumps([arguments, end.code, sorted({HEAVY} & sys.modules.keys())]))"
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, json.dumps(QUICK_ERRORS)],
         cwd=workspace.folder,
         env=workspace.environment() | {"TOGETHER_API_KEY": "", "TILEWISE_API_KEY": "", "TILEWISE_BASE_URL": ""},
@@ -205,7 +204,7 @@ def test_errors_do_not_wait_for_heavy_imports(workspace):
         timeout=120,
         check=False,
     )
-    assert [json.loads(line) for line in ended.stdout.splitlines()] == [[each, 2, []] for each in QUICK_ERRORS]
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [[each, 2, []] for each in QUICK_ERRORS]
 
 
 def test_errors_of_settings(workspace, golden):
@@ -226,24 +225,24 @@ def test_errors_of_settings(workspace, golden):
 
 
 def test_missing_settings_output(workspace, golden):
-    """A run without a key, and one without a model, say which setting to set."""
+    """A run without a key, and one without a model, name the setting."""
     workspace.with_images("a.jpg")
     without_model = {"TILEWISE_MODEL": None}
     golden("run/no-key", transcript(workspace, RUN, env=NO_ENDPOINT))
     golden("run/no-model", transcript(workspace, RUN, env=without_model))
 
 
-def findings_of(text):
-    """What doctor prints without the lines of the settings."""
+def select_findings(text):
+    """Doctor's output without the lines of the settings."""
     return "".join(line for line in text.splitlines(keepends=True) if not line.startswith("TILEWISE_"))
 
 
 def test_doctor_output(workspace, golden, echo):
-    """Doctor prints one finding per requirement; the settings above them are compared elsewhere."""
+    """Doctor prints one line per requirement; other tests compare the settings above them."""
     workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = echo
-    golden("doctor/served", findings_of(transcript(workspace, ["doctor", "in"])))
+    golden("doctor/served", select_findings(transcript(workspace, ["doctor", "in"])))
     nothing = NO_ENDPOINT | {"TILEWISE_BASE_URL": None}
-    golden("doctor/not-set", findings_of(transcript(workspace, ["doctor", "nowhere"], env=nothing)))
+    golden("doctor/not-set", select_findings(transcript(workspace, ["doctor", "nowhere"], env=nothing)))
 
 
 def test_spend_output(workspace, golden, echo):
@@ -254,7 +253,7 @@ def test_spend_output(workspace, golden, echo):
 
 
 def test_rows_output(workspace, golden, echo):
-    """The rows of a run as a table; names that are not there are one line with the nearest that is."""
+    """The rows of a run are a table; an unknown name is one line with the most similar known name."""
     workspace.with_images("a.jpg", "b.jpg").env["TILEWISE_BASE_URL"] = echo
     assert workspace.run(*RUN, "--yes").exit_code == 0
     (workspace.folder / "corrected.jsonl").write_text('{"document": "b.jpg", "caption": "Two walls", "tags": ["wall"]}')
@@ -281,7 +280,7 @@ def test_schemas_output(workspace, golden):
     golden("schemas/show", transcript(workspace, ["schemas", "show", "receipt"]))
 
 
-PRINTING = '''
+PRINTING_SCHEMA = '''
 from pydantic import BaseModel, field_validator
 
 print("loaded")
@@ -301,12 +300,12 @@ class Caption(BaseModel):
 
 @pytest.mark.parametrize("command", ["estimate", "run"])
 def test_json_is_alone_on_stdout_when_a_schema_prints(workspace, echo, command):
-    """What a user's schema prints while it is loaded and validates goes to stderr."""
+    """Output of the user's schema while it loads and validates goes to stderr."""
     workspace.with_images("a.jpg").env["TILEWISE_BASE_URL"] = echo
-    name = workspace.module(PRINTING)
+    name = workspace.module(PRINTING_SCHEMA)
     flags = ["--yes"] if command == "run" else []
     code = "import sys; sys.path.insert(0, '.'); from flows.cli import app; app(prog_name='tilewise')"
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code, command, "in", "--schema", f"{name}:Caption", "--json", *flags],
         cwd=workspace.folder,
         env=workspace.environment(),
@@ -315,7 +314,7 @@ def test_json_is_alone_on_stdout_when_a_schema_prints(workspace, echo, command):
         timeout=120,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("{")
-    assert ended.stdout.count("\n") == 1
-    assert "loaded" in ended.stderr
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("{")
+    assert result.stdout.count("\n") == 1
+    assert "loaded" in result.stderr

@@ -1,4 +1,4 @@
-"""flags.py: the job that the flags of a command make."""
+"""The job that the flags of a command make."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from flows.flags import collect_job
 
 
 def test_collect_job_takes_the_fields_of_a_job():
-    """By their names or those of their flags; a flag that was not given leaves the default."""
+    """Parameters have the names of fields or of flags; None leaves the default."""
     parameters = {"image": "a.jpg", "schema": "receipt", "include": ["*.png"], "exclude": None, "as_json": True}
     assert collect_job(parameters) == Job(source="a.jpg", schema_name="receipt", include=("*.png",))
 

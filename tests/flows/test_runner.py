@@ -13,12 +13,11 @@ async def _name_loop():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no uvloop for Windows")
-def test_a_run_has_the_loop_of_uvloop():
-    """A direct run is in uvloop's loop, and returns what its coroutine returns."""
+def test_run_loop_uses_uvloop():
+    """It returns the value of its coroutine."""
     assert run_loop(_name_loop()).split(".")[0] == "uvloop"
 
 
-def test_without_uvloop_a_run_has_asyncio_s_loop(monkeypatch):
-    """Where uvloop is not installed, asyncio's own loop runs it."""
+def test_run_loop_uses_asyncio_without_uvloop(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvloop", None)
     assert run_loop(_name_loop()).split(".")[0] == "asyncio"

@@ -1,11 +1,11 @@
-"""What a command loads: modules are counted, since times depend on the machine."""
+"""The modules that a command loads: they are counted, since times depend on the machine."""
 
 import json
 import subprocess
 import sys
 
 UNUSED_BY_HELP = {"asyncio", "extractors.core.documents", "httpx", "polars", "pydantic", "rich.console", "sqlalchemy"}
-# Of what a run of one JPEG from a folder does not use: other formats, sources, ledgers and ways to run.
+# A run of one JPEG from a folder uses no other format, source, ledger or way to run.
 UNUSED_BY_RUN = {
     "extractors.call.faults",
     "extractors.core.tuning",
@@ -43,9 +43,9 @@ main()
 """
 
 
-def modules_of(workspace, *arguments):
-    """The modules that the command with these arguments has loaded at its end."""
-    ended = subprocess.run(
+def list_modules(workspace, *arguments):
+    """The modules that are loaded when a command with these arguments ends."""
+    result = subprocess.run(
         [sys.executable, "-c", CODE, *arguments],
         cwd=workspace.folder,
         env=workspace.environment(),
@@ -54,26 +54,26 @@ def modules_of(workspace, *arguments):
         timeout=120,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    return set(json.loads(ended.stderr.splitlines()[-1]))
+    assert result.returncode == 0, result.stderr
+    return set(json.loads(result.stderr.splitlines()[-1]))
 
 
 def test_help_loads_no_library_of_a_run(workspace):
     """`tilewise --help` needs typer alone."""
-    assert sorted(modules_of(workspace, "--help") & UNUSED_BY_HELP) == []
+    assert sorted(list_modules(workspace, "--help") & UNUSED_BY_HELP) == []
 
 
 def test_run_of_one_image_loads_only_what_it_uses(workspace, echo):
-    """Neither numpy, for which polars asks when it is given a Decimal, nor what other sources and formats need."""
+    """It does not load numpy either, which polars imports when it gets a Decimal."""
     workspace.with_images("a.jpg").using(echo)
-    loaded = modules_of(workspace, "run", "in", "--schema", "caption", "--bill", "formula", "--direct")
+    loaded = list_modules(workspace, "run", "in", "--schema", "caption", "--bill", "formula", "--direct")
     assert sorted(loaded & UNUSED_BY_RUN) == []
     assert {"aiohttp", "polars", "sqlalchemy"} <= loaded
 
 
-def test_show_of_schema_loads_only_what_it_prints(workspace):
-    """The types of the columns need polars; a ledger, a client and the totals of runs are not imported."""
+def test_schemas_show_loads_only_what_it_prints(workspace):
+    """The types of the columns need polars, and no ledger, client or totals."""
     unused = {"extractors.core.totals", "httpx", "rich.live", "sqlalchemy"}
-    loaded = modules_of(workspace, "schemas", "show", "caption")
+    loaded = list_modules(workspace, "schemas", "show", "caption")
     assert sorted(loaded & unused) == []
     assert "polars" in loaded

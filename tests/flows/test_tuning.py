@@ -1,4 +1,4 @@
-"""Stored tunings: `run`, `estimate`, `apply` and `doctor` use what `tune --apply` stored, and say so."""
+"""Stored tunings: `run`, `estimate`, `apply` and `doctor` use and name what `tune --apply` has stored."""
 
 import contextlib
 import json
@@ -35,13 +35,13 @@ CHEAPEST, WHOLE = (1119, 1119), (2000, 2000)  # pictures that are sent of the im
 
 @pytest.fixture(autouse=True)
 def one_large_image(workspace, server, replies):
-    """A workspace with one image, of which `balanced` sends one tile first, and a server that bills as is planned."""
+    """One image, of which `balanced` sends one tile first, and a server that bills as planned."""
     server.answers_with(replies.billing(get_rule("formula").tokens))
     workspace.with_images("a.jpg", size=WHOLE).using(server)
 
 
 def bill_with_logprob(replies, logprob):
-    """A script that bills as is planned and gives every character this log probability."""
+    """A script that bills as planned and gives every character this log probability."""
 
     def answer(asked):
         body = json.loads(replies.billing(get_rule("formula").tokens)(asked).body)
@@ -54,9 +54,9 @@ def bill_with_logprob(replies, logprob):
 
 @pytest.fixture
 def store(workspace, server):
-    """Stores a tuning, of the whole image alone where nothing else is said; a body that is no tuning is stored as it is."""
+    """Stores a tuning, of the whole image alone by default; an invalid body is stored unchanged."""
 
-    def keep(body=None, *, budgets=(6404,), mode="json_schema", schema="caption", **values):
+    def store_tuning(body=None, *, budgets=(6404,), mode="json_schema", schema="caption", **values):
         with contextlib.chdir(workspace.folder):
             read = load(schema)
         key = Fingerprint(server.url, "maker/model", read.name, read.hash, read.prompt_hash("0.0 False"))
@@ -74,25 +74,25 @@ def store(workspace, server):
         with Ledger(workspace.env["TILEWISE_LEDGER"]) as ledger:
             ledger.memory.keep_tuning(key, tuning.run, body or tuning.model_dump_json())
 
-    return keep
+    return store_tuning
 
 
-def test_run_and_estimate_use_the_stored_ladder_and_say_so(workspace, server, store):
-    """The first picture is that of the ladder; one line names the day and the run of the tuning."""
+def test_run_and_estimate_use_the_stored_ladder(workspace, server, store):
+    """The picture is that of the ladder, and one line has the date of the tuning."""
     store()
-    estimated = workspace.run("estimate", *SOURCE)
-    assert "tuning of 2026-11-30" in estimated.stdout
-    ended = workspace.run(*RUN)
-    assert (ended.exit_code, server.pictures) == (0, [WHOLE])
-    assert "tuning of 2026-11-30" in ended.stderr
+    estimate = workspace.run("estimate", *SOURCE)
+    assert "tuning of 2026-11-30" in estimate.stdout
+    result = workspace.run(*RUN)
+    assert (result.exit_code, server.pictures) == (0, [WHOLE])
+    assert "tuning of 2026-11-30" in result.stderr
     row = workspace.only("runs")
     assert (row["policy"], row["warnings"], json.loads(row["stopped_at_rung"])) == ("tuned", [], {"6404": 1})
 
 
 def test_explicit_policy_wins_over_the_stored_ladder(workspace, server, store):
     store()
-    ended = workspace.run(*RUN, "--policy", "balanced")
-    assert (ended.exit_code, server.pictures) == (0, [CHEAPEST])
+    result = workspace.run(*RUN, "--policy", "balanced")
+    assert (result.exit_code, server.pictures) == (0, [CHEAPEST])
     assert workspace.only("runs")["policy"] == "balanced"
 
 
@@ -101,8 +101,8 @@ def test_explicit_policy_wins_over_the_stored_ladder(workspace, server, store):
     [({"mode": "tools"}, "mode differ"), ({"body": "{"}, "cannot be read")],
     ids=["protocol", "body"],
 )
-def test_tuning_that_does_not_hold_is_one_warning(workspace, server, store, stored, words):
-    """The run is that of its policy."""
+def test_unusable_tuning_is_one_warning(workspace, server, store, stored, words):
+    """The run follows its policy."""
     store(**stored)
     assert workspace.run(*RUN).exit_code == 0
     assert server.pictures == [CHEAPEST]
@@ -110,14 +110,14 @@ def test_tuning_that_does_not_hold_is_one_warning(workspace, server, store, stor
     assert words in warning
 
 
-def test_stored_score_gives_the_confidence_and_decides_who_climbs(workspace, server, replies, store):
-    """An answer that the lower rung agrees with is sure by this score, whatever its tokens say."""
+def test_stored_score_gives_the_confidence_and_decides_which_documents_climb(workspace, server, replies, store):
+    """This score trusts an answer that the lower rung agrees with, and ignores the probabilities of its tokens."""
     server.answers_with(bill_with_logprob(replies, -0.01))
     agreed = SignalModel(signals=("agreed",), means=(0,), scales=(1,), weights=(3,), intercept=0)
     score = Score(pooled=agreed).model_dump(mode="json")
     store(budgets=(1601, 6404), score=score, climb_below={"caption": 0.9})
-    ended = workspace.run(*RUN)
-    assert (ended.exit_code, server.pictures) == (0, [CHEAPEST, WHOLE])
+    result = workspace.run(*RUN)
+    assert (result.exit_code, server.pictures) == (0, [CHEAPEST, WHOLE])
     row = workspace.only("results")
     assert (row["_rung"], row["_confidence"]) == (6404, pytest.approx(1 / (1 + exp(-3))))
     workspace.run(*RUN, "--redo", "all", "--policy", "balanced", "--climb-below", "0.4")
@@ -135,7 +135,7 @@ def test_stored_score_gives_the_confidence_and_decides_who_climbs(workspace, ser
     ids=["certified", "by dollars", "every document", "none"],
 )
 def test_page_marks_documents_below_the_threshold_in_force(workspace, server, replies, store, stored, below, is_low):
-    """That of review before the certified one; `runs` has it. The confidence is 0.99."""
+    """The confidence is 0.99; the threshold of review wins over the certified one, and `runs` has it."""
     server.answers_with(bill_with_logprob(replies, -0.01))
     store(**stored)
     assert workspace.run(*RUN, "--confidence").exit_code == 0
@@ -146,29 +146,29 @@ def test_page_marks_documents_below_the_threshold_in_force(workspace, server, re
 
 
 def test_stored_plan_keeps_its_tuning(workspace, server, store):
-    """What is tuned afterwards changes neither its ladder nor its thresholds."""
+    """A later tuning changes neither its ladder nor its thresholds."""
     store()
     plan = json.loads(workspace.run(*RUN, "--plan-only", "--json").stdout)["plan"]
     store(budgets=(1601,), climb_below_all=0.9)
-    ended = workspace.run("apply", plan)
-    assert (ended.exit_code, server.pictures) == (0, [WHOLE])
-    assert "climbs only after a refusal" in ended.stderr
+    result = workspace.run("apply", plan)
+    assert (result.exit_code, server.pictures) == (0, [WHOLE])
+    assert "climbs only after a refusal" in result.stderr
     assert workspace.only("runs")["policy"] == "tuned"
 
 
 def test_ladder_that_ends_below_the_whole_image_is_published_as_resized(workspace, server, replies, store):
-    """The row says that pixels were left out, doubt climbs no further, and the saving is against the whole image."""
+    """A doubtful answer climbs no further, and the saving is relative to the whole image."""
     store(budgets=(1601,), climb_below_all=0.9)
     server.answers_with(bill_with_logprob(replies, -2.0))
-    ended = workspace.run(*RUN)
-    assert (ended.exit_code, server.pictures) == (0, [CHEAPEST])
+    result = workspace.run(*RUN)
+    assert (result.exit_code, server.pictures) == (0, [CHEAPEST])
     row = workspace.only("results")
     assert (row["_action"], row["_rung"]) == ("resize", 1601)
-    assert "4,803 image tokens (75.0 %)" in ended.stdout
+    assert "4,803 image tokens (75.0 %)" in result.stdout
 
 
-def test_refused_value_is_read_as_the_whole_image_above_a_stored_ladder(workspace, server, replies, store):
-    """A document does not fail for pixels that the ladder leaves out."""
+def test_refused_value_climbs_above_a_stored_ladder_to_the_whole_image(workspace, server, replies, store):
+    """A document does not fail for pixels that the ladder omits."""
     name = workspace.module(RED)
     store(budgets=(1601,), schema=f"{name}:Red")
     server.answers_with(replies.ok({"color": "blue"}), replies.ok({"color": "red"}))
@@ -178,7 +178,7 @@ def test_refused_value_is_read_as_the_whole_image_above_a_stored_ladder(workspac
 
 
 def test_doctor_shows_the_tunings_of_the_model_by_schema(workspace, server, store):
-    """With what is to be known of them."""
+    """The line has the ladder, the threshold, and whether the confidence can rank."""
     store(ranks=False, climb_below={"caption": 0.9})
     verdict, *lines = workspace.run("doctor").stdout.splitlines()
     [line] = [line for line in lines if "tuning caption" in line]
@@ -188,7 +188,7 @@ def test_doctor_shows_the_tunings_of_the_model_by_schema(workspace, server, stor
 
 
 def test_cascade_without_a_second_rung_is_one_warning(workspace, server):
-    """Under `faithful` there is nothing to climb to."""
+    """Under `faithful` there is no rung to climb to."""
     assert workspace.run(*RUN, "--policy", "faithful", "--climb-below", "0.9").exit_code == 0
     warnings = workspace.only("runs")["warnings"]  # and one that the server gave no log probabilities
     assert sum("--policy faithful" in warning for warning in warnings) == 1

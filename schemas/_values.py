@@ -119,7 +119,7 @@ Many = Annotated[list[Item], BeforeValidator(_empty_when_null)]
 
 
 class Document(BaseModel):
-    """Read leniently: a field that was left out is null, a field that nobody asked for is ignored."""
+    """Read leniently: a missing field is null, and an unknown field is ignored."""
 
     model_config = ConfigDict(extra="ignore")
 

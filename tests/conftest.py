@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Fixtures of all tests: an event loop in simulated time, a bucket, cloud accounts, PostgreSQL and PDFs."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ import pytest
 from support.environment import stabilize
 
 stabilize()
-# A busy machine is no failure: no example has a deadline, and making examples may take long. CI tries the same ones always.
+# Examples have no deadline and may take long to make, as a machine may be busy. CI always tries the same ones.
 hypothesis.settings.register_profile(
     "tilewise",
     deadline=None,
@@ -41,30 +41,30 @@ START_SECONDS = 60
 
 
 def pytest_collection():
-    """Collects without looking for garbage: thousands of tests are made, and all of them stay."""
+    """Turns off garbage collection while tests are collected: thousands of objects are made, and all stay."""
     gc.disable()
 
 
 def pytest_collection_finish():
-    """Leaves what was collected out of all later searches for garbage."""
+    """Excludes what was collected from all later garbage collections."""
     gc.collect()
     gc.freeze()
     gc.enable()
 
 
 def pytest_sessionfinish():
-    """Lets the interpreter clear everything at its end: native code would report what is left as a leak."""
+    """Lets the interpreter free everything at its end: native code would report the rest as leaks."""
     gc.unfreeze()
 
 
 @pytest.fixture
 def anyio_backend():
-    """Async tests run on asyncio, the loop that the engine is written for."""
+    """Async tests run on asyncio, the loop of the engine."""
     return "asyncio"
 
 
 class Selector(selectors.DefaultSelector):
-    """Never waits: the time that it was to wait for has passed when it returns."""
+    """Never waits: it adds the timeout to the simulated time and returns."""
 
     def __init__(self, loop):
         super().__init__()
@@ -77,7 +77,7 @@ class Selector(selectors.DefaultSelector):
 
 
 class SimulatedLoop(asyncio.SelectorEventLoop):
-    """An event loop in which an hour of sleep takes no time, and every run is the same."""
+    """An event loop in which an hour of sleep takes no time and every run is the same."""
 
     def __init__(self):
         self.now = 0.0
@@ -89,7 +89,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 @pytest.fixture
 def loop():
-    """A simulated loop, closed afterwards with everything that is left in it."""
+    """A simulated loop; the tasks that are left are cancelled before it is closed."""
     simulated = SimulatedLoop()
     yield simulated
     simulated.run_until_complete(_cancelled())
@@ -104,7 +104,7 @@ async def _cancelled():
 
 @dataclass
 class Bucket:
-    """A bucket on a server of these tests' own, through a front that notes every request and may answer itself."""
+    """A bucket on the S3 server of the tests, behind a front that records every request and may answer itself."""
 
     name: str
     server: int
@@ -113,11 +113,11 @@ class Bucket:
 
     @property
     def url(self):
-        """The bucket as a source."""
+        """The bucket's URL as a source."""
         return f"s3://{self.name}"
 
     def ask(self, method, path="", body=b"", service="s3"):
-        """One request to the server itself, as if signed; gives its answer's bytes."""
+        """Sends one request to the server itself, as if signed; returns the body of the answer."""
         connection = HTTPConnection("127.0.0.1", self.server, timeout=30)
         signed = f"AWS4-HMAC-SHA256 Credential=AKIATILEWISE/20261101/us-east-1/{service}/aws4_request"
         kind = "application/x-www-form-urlencoded" if service == "iam" else "image/jpeg"
@@ -129,23 +129,23 @@ class Bucket:
         return said
 
     def put(self, key, data=b"picture"):
-        """An object."""
+        """Writes an object."""
         self.ask("PUT", f"{self.name}/{key}", data)
 
     def fill(self, keys, data=b"picture"):
-        """Many objects of the same bytes."""
+        """Writes many objects of the same bytes."""
         with ThreadPoolExecutor(8) as threads:
             list(threads.map(lambda key: self.put(key, data), keys))
 
     def delete(self, key):
-        """The object is gone."""
+        """Deletes an object."""
         self.ask("DELETE", f"{self.name}/{key}")
 
 
 class Front(ThreadingHTTPServer):
-    """Passes on to the server what comes; `answer(path)` may give a status and bytes instead.
+    """Forwards requests to the server; `answer(path)` may return a status and bytes instead.
 
-    `refuse(method, path)` may do so for what is sent to be written, too.
+    `refuse(method, path)` may do the same, also for writing requests.
     """
 
     daemon_threads = True
@@ -162,13 +162,13 @@ class Front(ThreadingHTTPServer):
 
 
 class Passed(BaseHTTPRequestHandler):
-    """One connection to the front."""
+    """Handles one connection to the front."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
     def do_GET(self):
-        """Notes method, path and range; then answers or passes on."""
+        """Records method, path and range; then answers or forwards the request."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.asked.append((self.command, self.path, self.headers.get("Range")))
         with self.server.counting:
@@ -208,7 +208,7 @@ class Passed(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def s3():
-    """The port of an S3 server of these tests alone."""
+    """The port of an S3 server that these tests alone use."""
     program = Path(sys.executable).with_name("moto_server")
     if not program.exists():
         pytest.skip("moto is not installed: `pip install 'moto[server]'`")
@@ -236,7 +236,7 @@ BUCKETS = (f"bucket-{number}" for number in itertools.count(1))
 
 @pytest.fixture
 def bucket(s3, tmp_path, monkeypatch):
-    """An empty bucket, which this process reads with a key of its environment."""
+    """An empty bucket, which this process may read by keys in its environment."""
     with Front(s3) as front:
         thread = threading.Thread(target=front.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -246,7 +246,7 @@ def bucket(s3, tmp_path, monkeypatch):
             "AWS_ACCESS_KEY_ID": "AKIATILEWISE",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_REGION": "us-east-1",
-            "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",  # nobody hands out a role there
+            "AWS_METADATA_ENDPOINT": "http://127.0.0.1:9",  # no server there offers a role
         }
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             monkeypatch.delenv(name)
@@ -264,7 +264,7 @@ def bucket(s3, tmp_path, monkeypatch):
 
 @pytest.fixture
 def sign_in_to(monkeypatch, tmp_path):
-    """Signs this process in to a server on this port, as Azure (`az`) or as Google (`gs`)."""
+    """Sets credentials of Azure (`az`) or Google (`gs`) for a server on this port."""
 
     def sign_in(kind, port):
         for name in [name for name in os.environ if name.startswith(("AZURE_", "GOOGLE_"))]:
@@ -286,7 +286,7 @@ def sign_in_to(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def postgres():
-    """Makes an empty PostgreSQL database at every call and gives its URL; the server is of these tests alone."""
+    """Creates an empty PostgreSQL database per call and returns its URL; these tests alone use the server."""
     psycopg = pytest.importorskip("psycopg", reason="the extra `postgres` is not installed")
     programs = server_programs()
     if programs is None:
@@ -305,7 +305,7 @@ def postgres():
 
 
 def server_programs():
-    """The folder that holds `initdb` and `postgres`, where there is one: on the PATH, else where Debian puts them."""
+    """The folder of `initdb` and `postgres`, from the PATH or where Debian installs them; None without them."""
     on_path = shutil.which("initdb")
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name), reverse=True)
     folders = [*([Path(on_path).resolve().parent] if on_path else []), *debian]
@@ -313,7 +313,7 @@ def server_programs():
 
 
 def other_user():
-    """What makes a program run as somebody else when we are root, as whom PostgreSQL refuses to run."""
+    """Arguments of Popen that start a program as another user under root, as PostgreSQL refuses to run as root."""
     if os.getuid() != 0:
         return {}
     known = {each.pw_name: each for each in pwd.getpwall()}
@@ -323,7 +323,7 @@ def other_user():
 
 @contextmanager
 def cluster(programs, psycopg):
-    """A PostgreSQL server on the loopback address, without a password and without fsync; gives `user@host:port`."""
+    """Runs a PostgreSQL server on the loopback address, without password and fsync; gives `user@host:port`."""
     with (
         tempfile.TemporaryDirectory(prefix="tilewise-postgres-", ignore_cleanup_errors=True) as folder,
         ExitStack() as stack,
@@ -360,11 +360,11 @@ def cluster(programs, psycopg):
                 ready(process, Path(log.name), lambda: psycopg.connect(f"postgresql://{server}/postgres").close())
                 yield server
             finally:
-                process.send_signal(signal.SIGINT)  # fast: whoever is connected still is cut off
+                process.send_signal(signal.SIGINT)  # fast: it closes open connections
 
 
 def ready(process, log, connect):
-    """Waits until the server takes connections."""
+    """Waits until the server accepts connections."""
     import psycopg  # noqa: PLC0415  an extra
 
     end = time.monotonic() + START_SECONDS
@@ -383,16 +383,16 @@ PAGE = "<</Type/Page/Parent 2 0 R/MediaBox[{box}]/Contents {number} 0 R/Resource
 
 @pytest.fixture(scope="session")
 def pdf():
-    """Writes PDFs: their bytes, object by object."""
+    """Writes PDFs byte by byte."""
     pytest.importorskip("pypdfium2", reason="the extra `pdf` is not installed")
     return write_pdf
 
 
 def write_pdf(*texts, box="0 0 595 842", more="", password=None, catalog="", objects=()):
-    """A PDF of a page for each text, in 40 pt; a page whose text is None is missing.
+    """The bytes of a PDF with one page per text, in 40 pt; a page whose text is None is missing.
 
-    `more` goes into every page, `catalog` into the catalog, `objects` are the first from number 4 on. With a password it
-    is encrypted as version 1.4 does it: RC4 of 40 bits (algorithms 2, 3 and 4 of PDF 1.7, 7.6.3).
+    `more` is added to every page and `catalog` to the catalog; `objects` have the numbers from 4 on. With a password it
+    is encrypted as in version 1.4: RC4 of 40 bits (algorithms 2, 3 and 4 of PDF 1.7, 7.6.3).
     """
     whole = [
         f"<</Type/Catalog/Pages 2 0 R{catalog}>>".encode(),
@@ -421,7 +421,7 @@ def write_pdf(*texts, box="0 0 595 842", more="", password=None, catalog="", obj
 
 
 def number_objects(objects, trailer):
-    """The objects of a PDF with the table of where each begins."""
+    """The objects of a PDF, followed by the table of their offsets."""
     data, places = b"%PDF-1.4\n", []
     for number, each in enumerate(objects, 1):
         places.append(b"%010d 00000 n \n" % len(data))
@@ -432,7 +432,7 @@ def number_objects(objects, trailer):
 
 
 def rc4(key, data):
-    """The cipher that every PDF reader knows."""
+    """The RC4 cipher, which every PDF reader supports."""
     state, mixed = list(range(256)), 0
     for place in range(256):
         mixed = (mixed + state[place] + key[place % len(key)]) % 256

@@ -172,7 +172,7 @@ class _AbandonedRun:
 
     @property
     def _scoring(self) -> Cascade:
-        """Publishes whatever was accepted, with a confidence by the score of today where it is for the same protocol."""
+        """Today's score for a run of the same protocol, without thresholds, so that every accepted answer is published."""
         same = self.run_info.fingerprint == self.today.fingerprint
         return self.options.cascade.without_thresholds() if same else NO_CASCADE
 

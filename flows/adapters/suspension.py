@@ -1,7 +1,7 @@
 """Suspend, Pause and Cancel of a flow run in Prefect stop the run: its calls in flight finish and its rows are published.
 
-Prefect itself would end the process at the next task, before anything is published, and would fail the flow run later if
-nobody resumes it.
+Prefect itself would end the process at the next task, before anything is published, and would fail the flow run later
+unless it is resumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A workspace where the command is run: its own folder, environment and ledger; and servers to run it against."""
+"""A workspace in which tests run the command, with its own folder, environment and ledger, and servers for it."""
 
 import base64
 import contextlib
@@ -31,43 +31,43 @@ from extractors.core.tiles import Size
 from flows.cli import app
 
 ROOT = Path(__file__).parents[2]
-COMMAND = get_command(app)  # built once: CliRunner builds it, and typer an adapter for each parameter, in every call
-AUTHORITY = Path(__file__).with_name("authority.pem")  # one certificate, which is read sooner than all that there are
+COMMAND = get_command(app)  # built once, as CliRunner builds it anew, with an adapter for each parameter, in every call
+AUTHORITY = Path(__file__).with_name("authority.pem")  # one certificate loads faster than all of the system
 KEY = "sk-test-4f1c9e77a2"
 MODEL = "maker/model"
 INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.10"), Decimal("1.50")  # USD a million tokens
 PRICES = f'[models."{MODEL}"]\ninput = {INPUT}\ncached_input = {CACHED}\noutput = {OUTPUT}\nas_of = 2026-11-01\n'
 CAPTION = {"caption": "A wall", "alt_text": None, "tags": ["wall"]}
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
-CACHE = Path(tempfile.gettempdir()) / f"tilewise-tests-{os.getuid()}"  # of Prefect's migrated database, for all tests
+CACHE = Path(tempfile.gettempdir()) / f"tilewise-tests-{os.getuid()}"  # holds Prefect's migrated database for all tests
 MODULES = itertools.count(1)
 
 
 def clean_environment():
-    """The environment without whatever this machine sets for the project or for Prefect."""
+    """The environment without variables of the project, of its endpoint or of Prefect."""
     prefixes = ("TILEWISE_", "PREFECT_", "TOGETHER_API_KEY")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
 
 
 class Ended(NamedTuple):
-    """What a command left that has run in this process."""
+    """Exit code and output of a command that ran in this process."""
 
     exit_code: int
     stdout: str
     stderr: str
-    output: str  # both, as they came
+    output: str  # both, in the order of printing
 
 
 @dataclass
 class Workspace:
-    """Where the command is run: a folder, with `in` for images and `out` for tables, and the settings in force."""
+    """Where the command runs: a folder with `in` for images and `out` for tables, and its settings."""
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
     colours: itertools.count = field(default_factory=itertools.count, repr=False)
 
     def __post_init__(self):
-        """Settings that leave nothing outside the folder."""
+        """Sets everything that would otherwise be written outside the folder."""
         (self.folder / "in").mkdir(parents=True)
         (self.folder / "prices.toml").write_text(PRICES)
         self.env = {
@@ -85,17 +85,17 @@ class Workspace:
         } | self.env
 
     def environment(self, env=None):
-        """The whole environment of one command; None takes a variable away."""
+        """The complete environment of one command; None removes a variable."""
         asked = clean_environment() | self.env | (env or {})
         return {name: value for name, value in asked.items() if value is not None}
 
     def start(self, *args, env=None, **options):
-        """The command as a process of its own, running."""
+        """Starts the command in its own process."""
         command = [sys.executable, "-m", "flows", *map(str, args)]
         return subprocess.Popen(command, cwd=self.folder, env=self.environment(env), text=True, **options)
 
     def tilewise(self, *args, env=None, input=None):  # noqa: A002  as subprocess names it
-        """The command as a process of its own, ended."""
+        """Runs the command in its own process to its end."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self.start(*args, env=env, **pipes) as process:
             try:
@@ -106,7 +106,7 @@ class Workspace:
         return subprocess.CompletedProcess(args, process.returncode, stdout, stderr)
 
     def run(self, *args, env=None):
-        """The same command in this process: quick, and an exception that ends it fails the test."""
+        """Runs the command in this process, which is faster; an uncaught exception fails the test."""
         wanted = self.environment(env)
         changed = {name: wanted.get(name) for name in {*os.environ, *wanted}}
         code = 0
@@ -120,7 +120,7 @@ class Workspace:
             return Ended(code, *(stream.getvalue().decode() for stream in streams))
 
     def images(self, *names, size=(300, 200), folder="in"):
-        """Pictures that differ from all others of this workspace, also as JPEG, under these names."""
+        """Writes images under these names; each differs from all others of this workspace, also as JPEG."""
         paths = [self.folder / folder / name for name in names]
         for path, number in zip(paths, self.colours, strict=False):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,30 +129,30 @@ class Workspace:
         return paths
 
     def with_images(self, *names, size=(300, 200), folder="in"):
-        """This workspace with such pictures."""
+        """Writes images and returns the workspace."""
         self.images(*names, size=size, folder=folder)
         return self
 
     def using(self, server=None, **settings):
-        """This workspace with this server, or the URL of one, and these settings; None takes one away."""
+        """Sets a server, or its URL, and settings, and returns the workspace; None removes a setting."""
         if server is not None:
             self.env["TILEWISE_BASE_URL"] = getattr(server, "url", server)
         self.env |= {f"TILEWISE_{name.upper()}": value for name, value in settings.items()}
         return self
 
     def module(self, text):
-        """A module of the user's own in the working directory; gives the name that it is imported by."""
+        """Writes a user's module into the working directory and returns its import name."""
         name = f"own_schema_{next(MODULES)}"
         (self.folder / f"{name}.py").write_text(text)
         return name
 
     def table(self, name, output="out"):
-        """Everything published in this table."""
+        """All published rows of this table."""
         files = sorted((self.folder / output / name).rglob("*.parquet"))
         return pl.read_parquet(files, hive_partitioning=False) if files else pl.DataFrame()
 
     def only(self, name):
-        """The one row of this table."""
+        """The single row of this table."""
         [row] = self.table(name).to_dicts()
         return row
 
@@ -162,7 +162,7 @@ class Workspace:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
     def save(self):
-        """Keeps a copy of the folder as it is; gives what brings it back."""
+        """Copies the folder; returns a function that restores it."""
         copy = self.folder.with_name("saved")
         shutil.copytree(self.folder, copy)
 
@@ -173,7 +173,7 @@ class Workspace:
         return restore
 
     def read_all_bytes(self):
-        """Whatever can be read in any file: all bytes, and the values behind the compression of the tables."""
+        """The text of all files: their bytes, and the values of compressed tables."""
         said = io.StringIO()
         for path in (self.folder / each for each in self.files()):
             said.write(path.read_bytes().decode("latin-1"))
@@ -184,19 +184,19 @@ class Workspace:
 
 @pytest.fixture
 def workspace(tmp_path):
-    """A workspace of one test."""
+    """The workspace of one test."""
     return Workspace(tmp_path / "workspace")
 
 
 @pytest.fixture(scope="module")
 def workspaces(tmp_path_factory):
-    """Makes workspaces that several tests look at."""
+    """Creates workspaces that several tests read."""
     return lambda **env: Workspace(tmp_path_factory.mktemp("workspaces") / "workspace", env)
 
 
 @contextlib.contextmanager
 def endpoint(*args):
-    """A real endpoint process that answers without reading, and its URL."""
+    """Starts an endpoint process that answers without reading, and gives its URL."""
     command = [sys.executable, "-m", "extractors.endpoint", "--reader", "echo", "--port", "0", "--parent-pipe", *args]
     env = clean_environment() | {"PYTHONPATH": str(ROOT)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -209,7 +209,7 @@ def endpoint(*args):
 
 @pytest.fixture(scope="session")
 def endpoints():
-    """Starts endpoint processes that answer without reading, and gives their URLs."""
+    """Starts endpoint processes that answer without reading, and returns their URLs."""
     with contextlib.ExitStack() as stack:
         yield lambda *args: stack.enter_context(endpoint(*args))
 
@@ -222,22 +222,22 @@ def echo():
 
 
 class Answer(NamedTuple):
-    """One scripted reply. Status 0 resets the connection, status -1 says nothing at all."""
+    """One scripted reply: status 0 resets the connection, and status -1 sends nothing."""
 
     status: int = 200
     body: bytes = b""
-    headers: dict[str, str] = {"Content-Type": "application/json"}  # noqa: RUF012  never written to
+    headers: dict[str, str] = {"Content-Type": "application/json"}  # noqa: RUF012  never changed
 
 
 class Replies:
-    """Replies to script a server with."""
+    """Replies for the script of a server."""
 
     reset = Answer(0)
     nothing = Answer(-1)
 
     @staticmethod
     def ok(content=CAPTION, *, usage=USAGE, finish="stop", model=MODEL, **message):
-        """A completion; `content` is JSON already where it is text."""
+        """A completion; a `content` of type str is sent unchanged."""
         text = content if isinstance(content, str | None) else json.dumps(content)
         choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
         whole = {"id": "cmpl-1", "model": model, "choices": [choice], "usage": usage}
@@ -245,13 +245,13 @@ class Replies:
 
     @staticmethod
     def error(status, message="no", code=None, **headers):
-        """An error as the API words it."""
+        """An error in the form of the API."""
         body = json.dumps({"error": {"message": message, "type": "some_error", "param": None, "code": code}})
         return Answer(status, body.encode(), {"Content-Type": "application/json", **headers})
 
     @staticmethod
     def billing(tokens, bytes_a_token=4, completion=1):
-        """A script that counts `tokens` of each picture's size, and a token for so many bytes of text."""
+        """A script that counts `tokens(size)` for each picture, and one token per `bytes_a_token` bytes of text."""
 
         def script(asked):
             words = "".join(words for words, _ in parts(asked) if words)
@@ -262,7 +262,7 @@ class Replies:
 
     @staticmethod
     def raw(body, status=200, kind="application/json"):
-        """These very bytes."""
+        """Exactly these bytes."""
         return Answer(status, body if isinstance(body, bytes) else body.encode(), {"Content-Type": kind})
 
     @staticmethod
@@ -274,20 +274,20 @@ class Replies:
 
 @pytest.fixture(scope="session")
 def replies():
-    """Replies to script a server with."""
+    """Replies for the script of a server."""
     return Replies
 
 
 class Server(ThreadingHTTPServer):
-    """A server that answers chat requests by its script and keeps what it was asked."""
+    """A server that answers chat requests by its script and records them."""
 
     daemon_threads = True
 
     def __init__(self, script):
-        """`script` is a list of answers, of which the last is given for ever, or what makes one of a request."""
+        """`script` is a list of answers, of which the last one repeats, or a function of the request."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.script, self.asked, self.keys = script, [], []
-        self.listed = Replies.error(404)  # what `/v1/models` says, or what makes one of any path
+        self.listed = Replies.error(404)  # the answer of `/v1/models`, or a function of the path
         self.closing, self.gate = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
@@ -297,11 +297,11 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
     def answers_with(self, *script):
-        """Answers like this from now on: see `script`."""
+        """Replaces the script."""
         self.script = script[0] if callable(script[0]) else script
 
     def hold(self, answer):
-        """A script by which every request waits until the gate is opened."""
+        """Makes every request wait until the gate opens."""
 
         def script(asked):
             self.gate.wait(90)
@@ -311,7 +311,7 @@ class Server(ThreadingHTTPServer):
 
     @property
     def documents(self):
-        """The first picture of every request, as it came over the wire."""
+        """The first picture of every request, as it was sent."""
         return [each["messages"][1]["content"][1]["image_url"]["url"] for each in self.asked]
 
     @property
@@ -330,7 +330,7 @@ class Server(ThreadingHTTPServer):
         return self.script[min(number, len(self.script) - 1)]
 
     def handle_error(self, request, client_address):
-        """A client that has gone is no error of the server's."""
+        """Ignores clients that have disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -361,7 +361,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def parts(asked):
-    """What a request holds, as pairs: a text and None, or None and a picture's size."""
+    """The content of a request as pairs: a text and None, or None and a picture's size."""
     contents = [message["content"] for message in asked["messages"]]
     blocks = [[{"type": "text", "text": each}] if isinstance(each, str) else each for each in contents]
     return [
@@ -383,7 +383,7 @@ def picture_size(asked):
 
 @pytest.fixture
 def prefect_like(serve, replies):
-    """Starts what answers as a Prefect server with these things, by the end of their path; gives its API's URL."""
+    """Starts a server that answers like Prefect's with these objects, by the end of the path; returns its API's URL."""
 
     def start(**things):
         def listed(path):
@@ -399,14 +399,14 @@ def prefect_like(serve, replies):
 
 @pytest.fixture
 def secret_block():
-    """Makes a Secret block with this value, as Prefect's API gives it."""
+    """Makes a Secret block of this value, in the form of Prefect's API."""
     ids = {"block_schema_id": str(uuid4()), "block_type_id": str(uuid4())}
     return lambda value: lambda name: ids | {"name": name, "data": {"value": value}}
 
 
 @pytest.fixture
 def wait():
-    """Waits until something holds, for two minutes at most, and gives it."""
+    """Waits until a condition holds, for at most two minutes, and returns its value."""
 
     def until(holds):
         end = time.monotonic() + 120
@@ -420,7 +420,7 @@ def wait():
 
 @pytest.fixture
 def descendants():
-    """Gives the processes that a process has started, and those that they have."""
+    """Lists the processes that a process has started, directly or through others."""
 
     def below(pid):
         parents = {}
@@ -436,7 +436,7 @@ def descendants():
 
 @pytest.fixture
 def gone(wait):
-    """Waits until none of these processes is there any more."""
+    """Waits until all of these processes have ended."""
 
     def state(pid):
         with contextlib.suppress(OSError):
@@ -448,27 +448,27 @@ def gone(wait):
 
 @pytest.fixture
 def serve():
-    """Starts servers by script, and ends them."""
+    """Starts servers by script, and stops them after the test."""
     with contextlib.ExitStack() as stack:
         yield lambda *script: stack.enter_context(run_server(script))
 
 
 @pytest.fixture
 def server(serve, replies):
-    """A server that accepts every picture."""
+    """A server that answers every request with an accepted caption."""
     return serve(replies.ok())
 
 
 @pytest.fixture(scope="module")
 def serve_all():
-    """As `serve`, for several tests."""
+    """Starts servers as `serve` does, for all tests of a module."""
     with contextlib.ExitStack() as stack:
         yield lambda *script: stack.enter_context(run_server(script))
 
 
 @contextlib.contextmanager
 def run_server(script):
-    """One server in a thread of its own."""
+    """Runs one server in its own thread."""
     with Server(script[0] if callable(script[0]) else script) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

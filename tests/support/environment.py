@@ -1,10 +1,10 @@
 """The environment of this process in a C array that never moves, so that native threads can read it at any time.
 
-glibc's `setenv` moves the array `environ` whenever it grows, and a thread that is in `getenv` then reads freed memory.
-polars has such a thread: from the first read of an object store on, it calls `getenv("POLARS_LOG_CONCURRENCY")` ten times a
-second in a thread of tokio, as long as it caches the store. The tests change the environment thousands of times beside it
-(CliRunner, typer for each parameter, pytest, monkeypatch), and a worker died with a segmentation fault once in some runs,
-with no Python thread marked as the current one. A core dump named `getenv` in polars' thread.
+glibc's `setenv` moves the array `environ` when it grows, and a thread inside `getenv` then reads freed memory. polars has
+such a thread: from its first read of an object store on, it calls `getenv("POLARS_LOG_CONCURRENCY")` ten times a second in
+a thread of tokio, as long as it caches the store. The tests change the environment thousands of times meanwhile
+(CliRunner, typer for each parameter, pytest, monkeypatch), and in some runs one worker died with a segmentation fault, with
+no Python thread marked as current. A core dump showed `getenv` in the thread of polars.
 """
 
 import ctypes
@@ -12,26 +12,26 @@ import itertools
 import os
 import sys
 
-SLOTS = 8192  # the environments of these tests hold some hundred variables
+SLOTS = 8192  # tests have about a hundred variables
 
 
 class StableEnvironment:
-    """Adds, replaces and removes a variable with one store of a pointer each; a reader may miss one, and never fails."""
+    """Adds, replaces and removes a variable with one pointer store each; a reader may miss one, and never fails."""
 
     def __init__(self):
-        """Takes over the variables that are set."""
-        self._slots = (ctypes.c_void_p * SLOTS)()  # the last one stays null
+        """Takes over the variables of this process."""
+        self._slots = (ctypes.c_void_p * SLOTS)()  # the last one stays null, as the end
         self._names = []
-        self._entries = {}  # never freed: a reader may hold one
+        self._entries = {}  # never freed, as a thread may be reading one
         self.attach()
 
     @property
     def address(self):
-        """Where the array begins."""
+        """The address of the array."""
         return ctypes.addressof(self._slots)
 
     def attach(self):
-        """Makes this array the process's again where native code has called `setenv`, which made a copy of its own."""
+        """Installs this array again after native code called `setenv`, which made a copy of its own."""
         environ = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "environ")
         if environ.value == self.address:
             return
@@ -53,7 +53,7 @@ class StableEnvironment:
         self._slots[place] = ctypes.addressof(buffer)
 
     def remove(self, name):
-        """Removes a variable, as `os.unsetenv` does: the last one takes its place."""
+        """Removes a variable, as `os.unsetenv` does: the last entry takes its place."""
         self.attach()
         name = os.fsencode(name)
         if name not in self._names:
@@ -66,14 +66,14 @@ class StableEnvironment:
 
 
 def _read_entries(address):
-    """The entries of an array as `environ` is one, without those that are no assignments."""
+    """The entries of an array like `environ`, without those that are no assignments."""
     slots = ctypes.cast(address, ctypes.POINTER(ctypes.c_char_p)) if address else [None]
     entries = list(itertools.takewhile(lambda entry: entry is not None, (slots[place] for place in itertools.count())))
     return [entry for entry in entries if b"=" in entry]
 
 
 def stabilize():
-    """Keeps the environment of this process in an array that never moves, from now on; gives it, or None elsewhere."""
+    """Keeps the environment of this process in such an array from now on; returns it, or None on other systems."""
     if sys.platform != "linux":
         return None
     stable = StableEnvironment()

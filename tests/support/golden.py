@@ -1,6 +1,6 @@
-"""Golden files: the sentences that a person reads, one file per situation, below `tests/golden/<command>/`.
+"""Golden files: the text that a user reads, one file per situation, in `tests/golden/<command>/`.
 
-`UPDATE_GOLDEN=1 pytest tests/flows/test_cli.py` writes them anew; read the diff before it is committed.
+`UPDATE_GOLDEN=1 pytest tests/flows/test_cli.py` writes them again; read the diff before you commit it.
 """
 
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "golden"
-VOLATILE = (  # what differs from run to run, and what stands for it
+VOLATILE = (  # text that differs from run to run, and its replacement
     (re.compile(r"\b\d{8}T\d{6}Z-[0-9a-f]{4}\b"), "<run>"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:<port>"),
     (re.compile(r"\b20\d\d-\d\d-\d\d(T[0-9:.]+)?\b"), "<date>"),
@@ -23,7 +23,7 @@ VOLATILE = (  # what differs from run to run, and what stands for it
 
 
 def normalise(text, *paths):
-    """The text without what differs from run to run: these paths become `<folder>`."""
+    """The text without what differs from run to run; these paths become `<folder>`."""
     for path in map(str, paths):
         text = text.replace(path, "<folder>")
     for pattern, name in VOLATILE:
@@ -32,7 +32,7 @@ def normalise(text, *paths):
 
 
 def transcript(workspace, *commands, env=None):
-    """What the terminal shows of these commands, run one after the other in the workspace."""
+    """The terminal's text of these commands, run one after the other in the workspace."""
     lines = []
     for arguments in commands:
         ended = workspace.run(*arguments, env={"COLUMNS": "100"} | (env or {}))

@@ -1,4 +1,4 @@
-"""An output with a history: nights of accepted, copied, rejected, failed, redone and offline documents of two schemas."""
+"""An output with a history: accepted, copied, rejected, failed, redone and offline documents of two schemas."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ ANSWERS = {  # by the width of a picture
     330: {"company": "Kiosk", "date": None, "total": "7.50", "currency": "USD"},
     340: {"company": "Baker", "date": "2026-03-08", "total": "3.20", "currency": "EUR"},
 }
-NOTHING = {"company": None, "date": None, "total": None}  # refused: the receipt is read again with more pixels
+NOTHING = {"company": None, "date": None, "total": None}  # refused, so the receipt is read again with more pixels
 CLIMBED = {"company": "Hotel", "date": "2026-03-09", "total": "120.00", "currency": "EUR"}
 TICKET = """
 from pydantic import BaseModel
@@ -35,9 +35,9 @@ OFFLINE_COMPANY = "Read offline"
 def publish_history(workspace, serve_all, replies):
     """Publishes four runs of `receipt` and one of `ticket_v2`; returns the workspace.
 
-    `in/a.jpg` is accepted, redone with another total, and then read offline; `in/copy.jpg` has its bytes. `in/b.jpg` and
-    `in/c.jpg` are accepted and redone. `in/d.jpg` fails, and is accepted in a later run. `in/f.jpg` climbs. `in/text.png`
-    is no picture, and `in/e.jpg` fails for good. Either of `in/a.jpg` and `in/copy.jpg` may be the copy.
+    `in/a.jpg` is accepted, redone with another total, and then read offline; `in/copy.jpg` has the same bytes, and either of
+    them may be the copy. `in/b.jpg` and `in/c.jpg` are accepted and redone. `in/d.jpg` fails, and is accepted later.
+    `in/e.jpg` has a final failure, `in/f.jpg` climbs, and `in/text.png` is no image.
     """
     for name, width in {"a": 310, "b": 320, "c": 330, "d": 340, "e": 350}.items():
         workspace.images(f"{name}.jpg", size=(width, 200))

@@ -1,4 +1,4 @@
-"""Labelled documents as they were read at each rung, built by hand or drawn at random."""
+"""Readings of labelled documents at each rung, built by hand or drawn at random."""
 
 import random
 from decimal import Decimal
@@ -14,7 +14,7 @@ TOKENS = (1600, 3200, 6400)
 def reading(
     document="a.jpg", rung=0, *, right=(), confidence=None, accepted=True, tokens=None, call=None, fields=FIELDS
 ):
-    """A reading; `right` names the fields that are read right, `confidence` is that of each field."""
+    """A reading; `right` names the fields that are read correctly, and `confidence` is that of each field."""
     return Reading(
         document,
         rung,
@@ -31,16 +31,16 @@ def reading(
 
 
 def score_by_token(read, lower):
-    """The confidence that comes with the answer, whatever the lower rung read."""
+    """The confidence of the answer itself; the reading of the lower rung is ignored."""
     return {each.field: each.confidence for each in read.evidence}
 
 
 def draw_documents(count, *, errors, informative=True, seed=3):
-    """Documents of three fields; `errors` gives the chance of an error by rung, which a low confidence announces."""
+    """Documents of three fields; `errors` has the chance of an error by rung, which a low confidence announces."""
     dice = random.Random(seed)
     documents = []
     for number in range(count):
-        hard = dice.random()  # a field that is wrong at a rung is wrong at all rungs below
+        hard = dice.random()  # a field that is wrong at a rung is wrong at all lower rungs
         readings = []
         for rung, chance in enumerate(errors):
             right = [name for place, name in enumerate(FIELDS) if hard >= chance or place != number % len(FIELDS)]

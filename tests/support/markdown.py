@@ -1,4 +1,4 @@
-"""The documentation as tests read it: its pages, their code blocks, their tables and their links."""
+"""The docs as tests read them: pages, code blocks, tables and links."""
 
 import re
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Page:
 
     @property
     def prose(self):
-        """The file without its blocks of commands, in which other programs' flags stand."""
+        """The file without its blocks of commands, which have flags of other programs."""
         return re.sub(r"^```(?:sh|console)\n.*?^```", "", self.text, flags=re.DOTALL | re.MULTILINE)
 
     def blocks(self, kind):
@@ -32,23 +32,23 @@ class Page:
         return re.findall(rf"^```{kind}\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE)
 
     def line_blocks(self, program):
-        """The lines that run this program, block by block, as they are shown to be typed."""
+        """The command lines of this program, by block."""
         blocks = re.findall(r"^```(sh|console)\n(.*?)^```", self.text, re.DOTALL | re.MULTILINE)
         prompts = {"sh": f"{program} ", "console": f"$ {program} "}
         lines = [[line for line in text.splitlines() if f"{line} ".startswith(prompts[kind])] for kind, text in blocks]
         return [[line.removeprefix("$ ") for line in block] for block in lines if block]
 
     def lines(self, program):
-        """The same for the whole page."""
+        """The command lines of this program on the whole page."""
         return [line for block in self.line_blocks(program) for line in block]
 
     @property
     def commands(self):
-        """The lines that run tilewise."""
+        """The command lines of tilewise."""
         return self.lines("tilewise")
 
     def sessions(self):
-        """Each command of a `console` block with the lines that it is shown to print."""
+        """Each command of a `console` block, with the output that is shown below it."""
         lines = "\n".join(self.blocks("console")).splitlines()
         starts = [number for number, line in enumerate(lines) if line.startswith("$ ")]
         ends = [*starts[1:], len(lines)]
@@ -58,7 +58,7 @@ class Page:
         }
 
     def rows(self, heading):
-        """The cells of all table rows below this heading, without code marks; the head of each table is left out."""
+        """The cells of all table rows below this heading, without code marks and without the head of a table."""
         section = re.search(rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", self.text, re.DOTALL | re.MULTILINE)
         assert section, f"{self} has no section {heading!r}"
         lines = section[1].splitlines()
@@ -69,13 +69,13 @@ class Page:
 
     @property
     def anchors(self):
-        """The anchors of its headings, as Markdown viewers make them."""
+        """The anchors of its headings, as Markdown viewers form them."""
         headings = re.findall(r"^#+ (.*)$", self.text, re.MULTILINE)
         return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
 
     @property
     def links(self):
-        """The targets of its links and pictures that lie in this repository."""
+        """The targets of its links and pictures within this repository."""
         return [each for each in re.findall(r"\]\(([^)\s]+)\)", self.text) if "://" not in each]
 
 

@@ -1,13 +1,13 @@
-"""Lines of a page as OCR gives them, from a text: all letters have the same width."""
+"""Lines of a page as OCR returns them, made from a text whose letters have the same width."""
 
 from extractors.core.evidence import Box
 from extractors.validate.witness.words import PageLine, PageWord
 
-LETTER = 10  # px, the width of each; a line is 20 px high, and 30 px below the one before
+LETTER = 10  # px per letter; a line is 20 px high and begins 30 px below the previous one
 
 
 def page(text):
-    """The lines of a page whose letters all have the same width; words begin where they stand in the text."""
+    """The lines of a page; each word is placed where it stands in the text."""
     lines = []
     for row, line in enumerate(text.strip("\n").split("\n")):
         words, at = [], 0

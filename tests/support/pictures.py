@@ -1,4 +1,4 @@
-"""Writes one small picture in very many ways: TIFF, PNG, WebP, HEIC and JPEG variants, each with what it must show."""
+"""One small picture in many encodings: TIFF, PNG, WebP, HEIC and JPEG variants, each with its expected pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ZLIB, TILE = {"compression": "zlib"}, {"tile": (16, 32)}
 
 
 class Variant(NamedTuple):
-    """A file, and the RGB that it must show; None where libvips says what that is. `loss` is the mean allowed."""
+    """A file and its expected RGB, or None where libvips gives the expected pixels; `loss` is the allowed mean."""
 
     name: str
     data: bytes
@@ -26,7 +26,7 @@ class Variant(NamedTuple):
 
 
 def draw_card(size=(75, 53)):
-    """Draw shades in all channels and hard edges, in sides that no tile or byte divides."""
+    """Draw shades of all channels and hard edges, with sides that no tile or byte divides."""
     across = np.linspace(0, 255, size[0])[None, :].repeat(size[1], 0)
     down = np.linspace(0, 255, size[1])[:, None].repeat(size[0], 1)
     picture = Image.fromarray(np.stack([across, down, 255 - across], -1).astype(np.uint8))
@@ -43,19 +43,19 @@ GREY = np.asarray(CARD.convert("L"))
 
 
 def grey_of(values):
-    """Show one channel in three."""
+    """Repeat one channel three times."""
     return np.repeat(np.asarray(values)[..., None], 3, -1)
 
 
 def write_tiff(values, **options):
-    """Write a TIFF by tifffile."""
+    """Write a TIFF with tifffile."""
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, values, **options)
     return buffer.getvalue()
 
 
 def save(picture, form, **options):
-    """Write a picture by Pillow."""
+    """Write a picture with Pillow."""
     buffer = io.BytesIO()
     picture.save(buffer, form, **options)
     return buffer.getvalue()
@@ -69,7 +69,10 @@ def list_tiffs():
 
 
 def list_integers():
-    """8- and 16-bit grey and RGB: both senses, orders, tiles, planes, compressions and predictors; libvips is right."""
+    """8- and 16-bit grey and RGB: all senses, byte orders, tiles, planes, compressions and predictors.
+
+    libvips gives the expected pixels.
+    """
     storage = [
         {},
         TILE,
@@ -84,7 +87,7 @@ def list_integers():
     for bits, order, (number, options) in itertools.product((8, 16), "<>", enumerate(storage)):
         kind, factor = (np.uint8, 1) if bits == 8 else (np.uint16, 257)
         given = {"byteorder": order, **options}
-        unknown = options.get("compression") in {"lzma", "zstd"}  # to libvips's binary
+        unknown = options.get("compression") in {"lzma", "zstd"}  # to the binary of libvips
         for sense in ("minisblack", "miniswhite"):
             data = write_tiff(GREY.astype(kind) * factor, photometric=sense, **given)
             shown = GREY if sense == "minisblack" else 255 - GREY
@@ -99,7 +102,7 @@ def list_integers():
 
 
 def list_bits():
-    """Every other depth from 1 to 32 bits, grey in both senses and RGB."""
+    """All other depths from 1 to 32 bits: grey in both senses, and RGB."""
     for bits in [*range(1, 8), *range(9, 16), 20, 24, 31, 32]:
         most = 2**bits - 1
         kind = np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
@@ -123,7 +126,7 @@ def list_bits():
 
 
 def write_24(values, order):
-    """Write uncompressed samples of 24 bits, which tifffile does not."""
+    """Write uncompressed samples of 24 bits, which tifffile cannot."""
     wide = values.astype(order + "u4").tobytes()
     parts = np.frombuffer(wide, np.uint8).reshape(-1, 4)
     packed = (parts[:, :3] if order == "<" else parts[:, 1:]).tobytes()
@@ -164,7 +167,7 @@ def write_plain(packed, order="<", *, bits, photometric, size=CARD.size, more=()
 
 
 def list_measured():
-    """Floating and signed numbers, with values that are not finite."""
+    """Floating-point and signed samples, with values that are not finite."""
     shades = GREY.astype(np.float64)
     for kind, order in itertools.product((np.float16, np.float32, np.float64), "<>"):
         for name, values in (("255", shades), ("1", shades / 255), ("range", shades * 3 - 100)):
@@ -192,7 +195,7 @@ def list_measured():
 
 
 def list_palettes():
-    """Palettes of 16-bit values, and of 8-bit ones; 1 to 16 bits an index."""
+    """Palettes of 16-bit and of 8-bit values, with indices of 4, 8 and 16 bits."""
     few = CARD.quantize(16)
     table = np.array((few.getpalette() + [0] * 768)[:768]).reshape(-1, 3)[:256]
     indices = np.asarray(few)
@@ -214,7 +217,7 @@ def list_palettes():
 
 
 def list_extras():
-    """Grey and RGB with samples beyond the colours."""
+    """Grey and RGB with additional samples."""
     alpha = np.linspace(0, 255, GREY.size).reshape(GREY.shape).astype(np.uint8)
     for bits, kind in itertools.product((8, 16), ("unassalpha", "unspecified")):
         given = {"extrasamples": [kind]}
@@ -231,7 +234,7 @@ def list_extras():
 
 
 def list_inks():
-    """CMYK by inks that print what Pillow's do, and Lab."""
+    """CMYK of the inks of Pillow, and Lab."""
     inks = np.asarray(CARD.convert("CMYK"))
     shown = np.asarray(CARD.convert("CMYK").convert("RGB"))
     for bits, planar, order in itertools.product((8, 16), (False, True), "<>"):
@@ -250,7 +253,7 @@ def list_inks():
 
 
 def list_codecs():
-    """What Pillow's libtiff decodes: fax, JPEG, WebP, YCbCr."""
+    """Encodings that Pillow's libtiff decodes: fax, JPEG, WebP, YCbCr."""
     two = CARD.convert("1")
     for codec in ("raw", "group3", "group4", "tiff_ccitt", "packbits", "tiff_lzw", "tiff_adobe_deflate"):
         yield Variant(f"two-{codec}", save(two, "TIFF", compression=codec))
@@ -268,12 +271,12 @@ def list_codecs():
 
 
 def list_others():
-    """PNG, WebP, JPEG and HEIC variants, with libvips as the measure but for HEIC."""
+    """PNG, WebP, JPEG and HEIC variants; libvips gives the expected pixels except for HEIC."""
     return itertools.chain(list_pngs(), list_lossy(), list_heifs())
 
 
 def list_pngs():
-    """Every colour type and depth that a PNG may have."""
+    """All colour types and depths of PNG."""
     for bits, kind, samples in [(1, 0, 1), (2, 0, 1), (4, 0, 1), (8, 0, 1), (16, 0, 1), (8, 2, 3), (16, 2, 3)]:
         yield Variant(f"png-{bits}-{kind}", write_png(bits, kind, RGB if samples == 3 else GREY))
     alpha = np.linspace(0, 255, GREY.size).reshape(GREY.shape).astype(np.uint8)

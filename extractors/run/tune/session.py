@@ -222,5 +222,5 @@ class _Tuning:
 
 
 def without_policy(config: RunConfig) -> RunConfig:
-    """The configuration that plans a source's whole images: a tuning reads every rung, whatever the policy."""
+    """The configuration that plans a source's whole images: a tuning reads every rung under any policy."""
     return replace(config, job=config.job.model_copy(update={"policy": "faithful"}))

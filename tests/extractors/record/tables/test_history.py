@@ -273,7 +273,7 @@ def sort_ends(ends):
 
 
 def expect_skip(ends, redo, kind):
-    """What `skips` must return; `mine` is sorted."""
+    """What `skips` must return; `ends` are sorted."""
     accepted, settled = any(end.accepted for end in ends), any(end.settled for end in ends)
     if redo == "changed":
         last = [end.now for end in ends if end.accepted or end.final][-1:]

@@ -1,4 +1,4 @@
-"""truth.py and json_cells.py: lines of truth and corrections are read, and their values checked against the columns."""
+"""truth.py and `extractors.record.tables.json_cells`: lines of truth and corrections become cells of their columns."""
 
 import json
 from datetime import UTC, date, datetime

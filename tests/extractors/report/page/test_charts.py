@@ -1,4 +1,4 @@
-"""page.charts, page.chart_data and page.svg: inline drawings, their figures, and their fit for a strict content policy."""
+"""page.charts, page.chart_data and `extractors.report.page.svg`: inline drawings and their figures."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""page: the report of a run, written from its tables."""
+"""page and `extractors.report.page.documents`: the report of a run, written from its tables."""
 
 import html
 from html.parser import HTMLParser

@@ -134,7 +134,7 @@ def test_tokens_join_to_the_text(text, size):
 
 
 def test_spread_gives_characters_around_an_answer_the_base_logprob():
-    """Around it are a fence or other words."""
+    """The surrounding text is a fence, or other text replaces the answer."""
     answer = Answer("{}", [-0.5, -0.25], -2.0)
     assert answer.spread("x{}y") == [-2.0, -0.5, -0.25, -2.0]
     assert answer.spread("other") == [-2.0] * 5

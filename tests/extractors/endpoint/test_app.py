@@ -62,7 +62,6 @@ class OverloadedReader:
     model = "offline/failing"
 
     async def answer(self, ask):
-        """Refuse."""
         raise Refusal("overloaded", status=503, code="overloaded")
 
 

@@ -104,9 +104,9 @@ def sign_in(monkeypatch):
 @pytest.mark.slow
 def test_scan_lists_several_pages_in_the_order_of_keys(bucket):
     """A page has 1,000 keys; keys without an image extension are skipped."""
-    wanted = [f"in/{number:04}.jpg" for number in range(1050)]
-    bucket.fill([*wanted, "in/0001.txt", "in/list", "other/a.jpg"])
-    assert list_keys(f"{bucket.url}/in") == wanted
+    image_keys = [f"in/{number:04}.jpg" for number in range(1050)]
+    bucket.fill([*image_keys, "in/0001.txt", "in/list", "other/a.jpg"])
+    assert list_keys(f"{bucket.url}/in") == image_keys
     listings = [path for _, path, _ in bucket.front.asked if "list-type=2" in path]
     assert len(listings) == 3  # one request that checks access, and two pages
 
@@ -186,10 +186,10 @@ def test_feed_reads_headers_in_parallel_and_keeps_their_order(bucket):
         resolve(Job(source=bucket.url), Settings(), sends=False), Tariff(get_rule("formula"), FREE, 400, 100, 300, 2048)
     )
     bucket.front.seconds, bucket.front.most_in_progress = 0.1, 0
-    planned = feed.take(200)
+    documents = feed.take(200)
     assert bucket.front.most_in_progress > 1
-    assert [document.document for document in planned] == [f"{bucket.url}/{number:03}.png" for number in range(100)]
-    assert {document.first.action for document in planned} == {"send"}
+    assert [document.document for document in documents] == [f"{bucket.url}/{number:03}.png" for number in range(100)]
+    assert {document.first.action for document in documents} == {"send"}
 
 
 @pytest.mark.parametrize("method", ["open", "read"])

@@ -170,8 +170,8 @@ def test_bucket_keys_are_grouped_like_files():
 @given(paths=st.sets(PATHS, max_size=25), by=GROUPINGS, in_bucket=st.booleans())
 def test_each_image_is_in_exactly_one_document(paths, by, in_bucket):
     """This holds for any tree on a disk or in a bucket, and document names are unique."""
-    listed = sorted(paths) if in_bucket else sort_like_a_disk(paths)
-    documents = list(group_images((Found(f"/in/{path}") for path in listed), by))
+    ordered_paths = sorted(paths) if in_bucket else sort_like_a_disk(paths)
+    documents = list(group_images((Found(f"/in/{path}") for path in ordered_paths), by))
     pages = [page.uri for document in documents for page in document.pages]
     assert sorted(pages) == sorted(f"/in/{path}" for path in paths)
     assert len({document.document for document in documents}) == len(documents)
@@ -179,8 +179,8 @@ def test_each_image_is_in_exactly_one_document(paths, by, in_bucket):
 
 @given(paths=st.sets(PATHS, max_size=25), in_bucket=st.booleans())
 def test_group_by_folder_makes_one_document_of_all_images_of_a_folder(paths, in_bucket):
-    listed = sorted(paths) if in_bucket else sort_like_a_disk(paths)
-    documents = group_images((Found(f"/in/{path}") for path in listed), "folder")
+    ordered_paths = sorted(paths) if in_bucket else sort_like_a_disk(paths)
+    documents = group_images((Found(f"/in/{path}") for path in ordered_paths), "folder")
     assert {document.document: {str(Path(page.uri).parent) for page in document.pages} for document in documents} == {
         str(Path("/in", path).parent): {str(Path("/in", path).parent)} for path in paths
     }

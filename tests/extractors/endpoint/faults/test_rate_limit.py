@@ -1,6 +1,6 @@
 """rate_limit.py: the rate limit, and the route that changes a rehearsal while it runs.
 
-Covers `extractors.endpoint.faults.rehearsal` and `extractors.endpoint.faults.rehearsal`, too.
+Covers `extractors.endpoint.faults.rehearsal`, too.
 """
 
 import asyncio
@@ -112,13 +112,13 @@ async def test_rate_limited_request_has_the_documented_response():
 async def test_rehearsal_changes_limit_and_latency_while_running():
     """Omitted settings stay as they are, and null removes the limit."""
     async with open_client(rpm=1200, clock=Clock()) as http:
-        doubled = (await http.put("/rehearsal", json={"rpm": 2400})).json()
-        slowed = (await http.put("/rehearsal", json={"latency": 0.01})).json()
-        lifted = (await http.put("/rehearsal", json={"rpm": None})).json()
+        state_with_new_limit = (await http.put("/rehearsal", json={"rpm": 2400})).json()
+        state_with_new_latency = (await http.put("/rehearsal", json={"latency": 0.01})).json()
+        state_without_limit = (await http.put("/rehearsal", json={"rpm": None})).json()
         replies = [await post(http) for _ in range(50)]
-    assert (doubled["rpm"], doubled["latency"]) == (2400, 0.0)
-    assert (slowed["rpm"], slowed["latency"]) == (2400, 0.01)
-    assert (lifted["rpm"], lifted["latency"]) == (None, 0.01)
+    assert (state_with_new_limit["rpm"], state_with_new_limit["latency"]) == (2400, 0.0)
+    assert (state_with_new_latency["rpm"], state_with_new_latency["latency"]) == (2400, 0.01)
+    assert (state_without_limit["rpm"], state_without_limit["latency"]) == (None, 0.01)
     assert {reply.status_code for reply in replies} == {200}
 
 
@@ -169,20 +169,20 @@ async def test_rehearsal_counts_requests_by_kind_and_tokens_of_answers():
 
 async def test_rehearsal_changes_faults_while_running():
     """The same faults start from their seed again; null and an empty object remove them."""
-    halves = {"seed": 3, "shares": {"server_error": 0.5}, "options": {"retry_after": 0.25}}
+    faults = {"seed": 3, "shares": {"server_error": 0.5}, "options": {"retry_after": 0.25}}
     async with open_client() as http:
-        state = (await http.put("/rehearsal", json={"faults": halves})).json()
-        first = [(await post(http)).status_code for _ in range(20)]
-        await http.put("/rehearsal", json={"faults": halves})
-        again = [(await post(http)).status_code for _ in range(20)]
-        ended = (await http.put("/rehearsal", json={"faults": None})).json()
-        quiet = {(await post(http)).status_code for _ in range(20)}
-        emptied = (await http.put("/rehearsal", json={"faults": {}})).json()
-    assert state["faults"] == halves
-    assert set(first) == {200, 500}
-    assert again == first
-    assert quiet == {200}
-    assert (ended["faults"], emptied["faults"]) == ({}, {})
+        state = (await http.put("/rehearsal", json={"faults": faults})).json()
+        statuses = [(await post(http)).status_code for _ in range(20)]
+        await http.put("/rehearsal", json={"faults": faults})
+        repeated_statuses = [(await post(http)).status_code for _ in range(20)]
+        state_after_null = (await http.put("/rehearsal", json={"faults": None})).json()
+        statuses_without_faults = {(await post(http)).status_code for _ in range(20)}
+        state_after_empty_object = (await http.put("/rehearsal", json={"faults": {}})).json()
+    assert state["faults"] == faults
+    assert set(statuses) == {200, 500}
+    assert repeated_statuses == statuses
+    assert statuses_without_faults == {200}
+    assert (state_after_null["faults"], state_after_empty_object["faults"]) == ({}, {})
 
 
 async def test_rehearsal_keeps_faults_that_a_change_omits():
@@ -236,7 +236,6 @@ class FailingReader:
         self._error = error
 
     async def answer(self, ask):
-        """Raise it."""
         raise self._error
 
 

@@ -1,4 +1,4 @@
-"""page_words.py, worker.py: the lines that the OCR process returns to the OCR check."""
+"""page_words.py, worker.py: the lines that the OCR process returns for the witness."""
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont

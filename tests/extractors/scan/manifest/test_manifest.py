@@ -237,9 +237,9 @@ def test_file_status_is_read_when_its_document_is_yielded(write, tmp_path):
     """A missing file is a problem that is not final."""
     (tmp_path / "x.jpg").write_bytes(b"picture")
     source = write("a.txt", "x.jpg\nnone.jpg\n.\n")
-    listed = scan_manifest(source)
+    documents = scan_manifest(source)
     (tmp_path / "x.jpg").write_bytes(b"a picture")
-    found, missing, folder = (document.pages[0] for document in listed)
+    found, missing, folder = (document.pages[0] for document in documents)
     status = (tmp_path / "x.jpg").stat()
     assert (found.size, found.version) == (9, f"9-{status.st_mtime_ns}")
     assert (missing.problem.kind, missing.problem.stage, missing.problem.final) == ("missing", "scan", False)

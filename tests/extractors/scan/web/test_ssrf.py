@@ -133,9 +133,9 @@ def test_resolve_accepts_a_public_ipv6_address(address):
         "127.0.1",
         "127.0.0.1.",
         "%31%32%37.0.0.1",
-        "\uff11\uff12\uff17.0.0.1",  # digits of full width
+        "\uff11\uff12\uff17.0.0.1",  # full-width digits
         "127\u30020\u30020\u30021",  # ideographic full stops
-        "\u2460\u2461\u2466.0.0.1",  # digits in circles
+        "\u2460\u2461\u2466.0.0.1",  # circled digits
         "127.0.0.\u00ad1",  # a soft hyphen
         "0x7f.0x0.0x0.0x1",
     ],

@@ -252,7 +252,7 @@ def test_stream_refuses_a_version_that_changed_meanwhile(site, store, build_page
 @pytest.mark.parametrize(
     ("content_range", "body"),
     [
-        ("bytes 0-6/500", b"picture"),  # fewer than asked for
+        ("bytes 0-6/500", b"picture"),  # fewer bytes than requested
         ("bytes 10-500/500", b"picture"),
         ("bytes 1-7/7", b"picture"),
         ("bytes 0-6/7", b"pict"),
@@ -352,7 +352,7 @@ def test_store_reuses_its_connection(site, store):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410, 400, 204, 304, 206])
-def test_read_refuses_any_status_but_200(site, store, status):
+def test_read_refuses_a_response_without_the_whole_image(site, store, status):
     site.pages["/a.png"] = lambda request: request.respond(status, {"Content-Length": "0"}, b"")
     error = read_error(store, find_image(site))
     assert error.kind == {401: "forbidden", 403: "forbidden", 404: "missing", 410: "missing"}.get(status, "unreadable")

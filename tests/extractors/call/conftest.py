@@ -14,7 +14,7 @@ from extractors.core.tiles import Size
 
 @dataclass
 class LimitedServer:
-    """Lets `limit(now)` calls through in each second, by a window of one second; answers take `latency` seconds."""
+    """Lets `limit(now)` calls per second through, in a sliding window; answers take `latency` seconds."""
 
     loop: asyncio.AbstractEventLoop
     limit: object

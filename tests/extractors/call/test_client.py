@@ -45,9 +45,9 @@ def http(status=200, body=ANSWER, **headers):
 
 @dataclass
 class WireServer:
-    """A socket that sends the scripted bytes, one script entry a request; the last is repeated.
+    """A socket that sends the scripted bytes, one entry of the script per request; the last one is repeated.
 
-    An entry is bytes, or a coroutine function that is given the writer.
+    An entry is bytes, or a coroutine function that is called with the writer.
     """
 
     script: list

@@ -37,7 +37,7 @@ counts = st.builds(RunTotals, *[st.integers(0, 1000)] * 4)
 
 
 class Doc(BaseModel):
-    """Nothing."""
+    """An empty document."""
 
 
 def attempt(outcome="accepted", billed="yes", cost="0.5", reserved="0.9", usage=None):

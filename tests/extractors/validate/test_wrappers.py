@@ -15,13 +15,13 @@ TEXT = json.dumps(ANSWER)
 
 
 class Line(BaseModel):
-    """A line in which nothing is required."""
+    """A line without required fields."""
 
     name: str | None = None
 
 
 class Bill(BaseModel):
-    """A document in which nothing is required."""
+    """A document without required fields."""
 
     name: str | None = None
     number: int | None = None

@@ -1,4 +1,4 @@
-"""totals.py: the totals of one document, and the sum of totals."""
+"""document_totals.py, totals.py: the totals of one document, and the sum of totals."""
 
 from dataclasses import fields, replace
 from datetime import UTC, datetime

@@ -16,7 +16,7 @@ USAGE = {"prompt_tokens": 1234, "completion_tokens": 56, "cached_tokens": 1000}
 def one_image_at_shipped_prices(workspace, server, replies):
     """One image, a model in the shipped table, no price file, and answers with cached tokens."""
     server.answers_with(replies.ok(usage=USAGE))
-    workspace.with_images("a.png").using(server, model=SHIPPED, read_prices=None)
+    workspace.with_images("a.png").using(server, model=SHIPPED, prices=None)
     workspace.env["TILEWISE_PROFILE"] = "together"  # its prices are in dollars for a million tokens
 
 

@@ -57,7 +57,7 @@ class Page:
         """Opens a page below the start page."""
         self.driver.get(f"{self.home}/{path}")
 
-    def see(self, *words):
+    def wait_for_text(self, *words):
         """Waits until all these texts are on the page, and returns the text of the page."""
         end = time.monotonic() + PATIENCE
         while not all(word in (text := self.text) for word in words):
@@ -99,7 +99,7 @@ class Page:
         """Follows a link by a part of its text."""
         self.find(f"//a[contains(normalize-space(.), '{words}')]").click()
 
-    def shot(self, name, workspace, height=1000):
+    def take_screenshot(self, name, workspace, height=1000):
         """Saves a screenshot for the docs if one is requested; a neutral path replaces that of the workspace."""
         if SCREENSHOTS:
             self.driver.set_window_size(1280, height)
@@ -138,7 +138,7 @@ def form(page):
 
 
 @pytest.fixture(params=INTERFACES)
-def each_form(page, request):
+def interface_form(page, request):
     """The form of `backfill`, in each of Prefect's interfaces."""
     return open_form(page, page.api.url + INTERFACES[request.param])
 
@@ -146,7 +146,7 @@ def each_form(page, request):
 def open_form(page, home):
     """Opens the form of `backfill` in this interface."""
     page.driver.get(f"{home}/deployments/deployment/{page.api.deployment('backfill/backfill')['id']}/run")
-    page.see("Source", TITLES[-1])
+    page.wait_for_text("Source", TITLES[-1])
     return page
 
 
@@ -155,26 +155,26 @@ def list_runs(page):
     return page.api.request("POST", "flow_runs/filter", deployments={"name": {"any_": ["backfill"]}})
 
 
-def test_form_has_the_fields_of_a_job_in_order(each_form):
+def test_form_has_the_fields_of_a_job_in_order(interface_form):
     """Optional fields alone are marked so; no field is edited as JSON or offers None."""
-    text = each_form.see("Source", "caption, comparison, invoice, receipt")
-    labels = [label.text for label in each_form.driver.find_elements(By.TAG_NAME, "label")]
+    text = interface_form.wait_for_text("Source", "caption, comparison, invoice, receipt")
+    labels = [label.text for label in interface_form.driver.find_elements(By.TAG_NAME, "label")]
     assert [
         label for label in labels if label.partition(" (")[0] in {title.partition(" (")[0] for title in TITLES}
     ] == TITLES
     assert "None" not in text
-    assert not each_form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
+    assert not interface_form.driver.find_elements(By.CSS_SELECTOR, ".cm-editor, input[type=password]")
 
 
-def test_form_sends_defaults_of_untouched_fields(each_form, workspace_of_receipts):
+def test_form_sends_defaults_of_untouched_fields(interface_form, workspace_of_receipts):
     """The run completes."""
-    before = {flow_run["id"] for flow_run in list_runs(each_form)}
+    before = {flow_run["id"] for flow_run in list_runs(interface_form)}
     workspace_of_receipts.images(f"{len(before)}.png", folder="untouched")
-    each_form.write("Source", "untouched")
-    each_form.write("Schema", "receipt")
-    each_form.press("Submit")
-    [run] = each_form.waiting.until(
-        lambda _: [flow_run for flow_run in list_runs(each_form) if flow_run["id"] not in before]
+    interface_form.write("Source", "untouched")
+    interface_form.write("Schema", "receipt")
+    interface_form.press("Submit")
+    [run] = interface_form.waiting.until(
+        lambda _: [flow_run for flow_run in list_runs(interface_form) if flow_run["id"] not in before]
     )
     sent = run["parameters"]["job"]
     assert {name: sent[name] for name in ("when_expensive", "yes", "plan_only", "fail_above")} == {
@@ -184,18 +184,18 @@ def test_form_sends_defaults_of_untouched_fields(each_form, workspace_of_receipt
         "fail_above": 0.2,
     }
     assert not {"budget", "policy"} & sent.keys()
-    assert each_form.api.wait_for_state(run)["state_name"] == "Completed"
+    assert interface_form.api.wait_for_state(run)["state_name"] == "Completed"
 
 
-def test_form_refuses_an_invalid_value(each_form):
+def test_form_refuses_an_invalid_value(interface_form):
     """The message is on the form, and no run is started."""
-    before = list_runs(each_form)
-    each_form.write("Source", "receipts")
-    each_form.write("Schema", "receipt")
-    each_form.write("Money: budget", "-1")
-    each_form.press("Submit")
-    each_form.see("-1 is less than or equal to the minimum of 0")
-    assert list_runs(each_form) == before
+    before = list_runs(interface_form)
+    interface_form.write("Source", "receipts")
+    interface_form.write("Schema", "receipt")
+    interface_form.write("Money: budget", "-1")
+    interface_form.press("Submit")
+    interface_form.wait_for_text("-1 is less than or equal to the minimum of 0")
+    assert list_runs(interface_form) == before
 
 
 def test_backfill_is_started_from_its_form_and_shows_its_summary(form, workspace_of_receipts):
@@ -203,24 +203,24 @@ def test_backfill_is_started_from_its_form_and_shows_its_summary(form, workspace
     form.write("Schema", "receipt")
     form.choose("Again: redo", "failed")
     form.write("Money: budget", "2")
-    form.shot("form", workspace_of_receipts, 3600)
+    form.take_screenshot("form", workspace_of_receipts, 3600)
     form.press("Submit")
-    form.see("Runs", "Upcoming")
+    form.wait_for_text("Runs", "Upcoming")
     [run] = form.waiting.until(
         lambda _: [flow_run for flow_run in list_runs(form) if flow_run["parameters"]["job"].get("budget")]
     )
     form.open(f"runs/flow-run/{run['id']}")
-    assert "receipts → receipt" in form.see("Completed")
+    assert "receipts → receipt" in form.wait_for_text("Completed")
     form.driver.refresh()  # a page that saw a run end does not always fetch its last lines
-    form.see("ended: 3 of 3 documents accepted")
+    form.wait_for_text("ended: 3 of 3 documents accepted")
     form.press("Artifacts")
-    form.see("tilewise-summary", "3 accepted", "3 of 3 documents")
-    form.shot("run", workspace_of_receipts, 1000)
+    form.wait_for_text("tilewise-summary", "3 accepted", "3 of 3 documents")
+    form.take_screenshot("run", workspace_of_receipts, 1000)
     artifact = form.api.artifacts(run)["tilewise-summary"]
     form.follow("tilewise-summary")  # opens the list of artifacts with this key
     form.follow(artifact["id"][:8])
-    form.see("3 accepted", "paid", "predicted, expected", "prompt, billed")
-    form.shot("summary", workspace_of_receipts, 1800)
+    form.wait_for_text("3 accepted", "paid", "predicted, expected", "prompt, billed")
+    form.take_screenshot("summary", workspace_of_receipts, 1800)
     assert run["id"] in workspace_of_receipts.table("runs")["prefect_flow_run_id"]
 
 
@@ -234,9 +234,9 @@ def test_report_page_loads_no_other_resource(page, workspaces, endpoints):
     result = workspace.run("run", "receipts", "--schema", "receipt", "--yes", "--direct", *flags)
     assert result.exit_code == 1, result.output
     page.driver.get(f"file://{workspace.run('report').stdout.strip()}")
-    page.see("17 accepted", "4 rejected", "table", "too_many_pixels")
+    page.wait_for_text("17 accepted", "4 rejected", "table", "too_many_pixels")
     assert page.driver.execute_script("return performance.getEntriesByType('resource').length") == 0
-    page.shot("report", workspace, 2000)
+    page.take_screenshot("report", workspace, 2000)
 
 
 def test_form_sends_a_day_without_a_time(form):
@@ -246,7 +246,7 @@ def test_form_sends_a_day_without_a_time(form):
     form.field("Images: modified until").click()
     form.find("//*[@role='dialog']//button[normalize-space(.)='15']").click()
     form.press("Submit")
-    form.see("Runs", "Upcoming")
+    form.wait_for_text("Runs", "Upcoming")
     days = form.waiting.until(
         lambda _: [run for each in list_runs(form) if (run := each["parameters"]["job"].get("modified_until"))]
     )

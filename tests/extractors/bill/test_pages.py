@@ -49,7 +49,7 @@ def bill_pages(tmp_path):
 
 def summarize(pages):
     """Each page's number, and its size or the kind of its problem."""
-    return [(each.found.page, each.header.size if each.header else each.problem.kind) for each in pages]
+    return [(page.found.page, page.header.size if page.header else page.problem.kind) for page in pages]
 
 
 def test_each_page_of_a_pdf_is_billed(bill_pages, pdf):
@@ -81,8 +81,8 @@ def test_each_frame_of_a_tiff_is_a_page_where_frames_are_pages(bill_pages):
     """Each page has its own size and orientation."""
     pages = bill_pages(make_tiff(((40, 30), 1), ((60, 20), 6), ((10, 50), 3)), frames=True)
     assert summarize(pages) == [(1, Size(40, 30)), (2, Size(20, 60)), (3, Size(10, 50))]
-    assert [each.header.orientation for each in pages] == [1, 6, 3]
-    assert {(each.header.frames, each.note) for each in pages} == {(3, None)}
+    assert [page.header.orientation for page in pages] == [1, 6, 3]
+    assert {(page.header.frames, page.note) for page in pages} == {(3, None)}
 
 
 def test_tiff_without_frames_as_pages_is_its_first_frame(bill_pages):
@@ -138,7 +138,7 @@ def test_frame_of_too_many_pixels_has_its_own_problem(bill_pages):
     """The limit applies to each frame."""
     data = make_tiff(((40, 30), 1), ((41, 31), 1))
     for tag, side in ((256, 41), (257, 31)):
-        entry, claim = (struct.pack("<HHII", tag, 4, 1, each) for each in (side, 60_000))
+        entry, claim = (struct.pack("<HHII", tag, 4, 1, value) for value in (side, 60_000))
         assert data.count(entry) == 1
         data = data.replace(entry, claim)
     assert summarize(bill_pages(data, frames=True)) == [(1, Size(40, 30)), (2, "too_many_pixels")]

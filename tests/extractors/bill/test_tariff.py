@@ -126,4 +126,6 @@ def test_video_without_configured_tokens_has_unknown_costs(video):
 def test_video_costs_its_configured_tokens_text_and_answer(video):
     """The configured tokens are in low, expected and high alike."""
     costs = estimate_costs(make_tariff(video_tokens=5000), video, first=True)
-    assert costs == Costs(*(Decimal(sum(each)) for each in [(5000, 100), (5000, 100, 300_000), (5000, 400, 2_048_000)]))
+    assert costs == Costs(
+        *(Decimal(sum(tokens)) for tokens in [(5000, 100), (5000, 100, 300_000), (5000, 400, 2_048_000)])
+    )

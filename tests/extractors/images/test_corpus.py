@@ -33,6 +33,10 @@ def measure_difference(variant):
 def test_variants_of_all_formats_have_the_reference_pixels(lister, least):
     """No TIFF, PNG, WebP, JPEG or HEIC differs from its reference by more than its format loses."""
     variants = list(getattr(pictures, lister)())
-    wrong = {each.name: round(float(error), 1) for each in variants if (error := measure_difference(each)) > each.loss}
+    wrong = {
+        variant.name: round(float(error), 1)
+        for variant in variants
+        if (error := measure_difference(variant)) > variant.loss
+    }
     assert wrong == {}
     assert len(variants) >= least

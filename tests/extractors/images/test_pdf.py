@@ -216,9 +216,9 @@ def test_pdf_is_opened_after_others_have_failed(pdf):
 def test_threads_draw_the_pages_that_one_thread_draws(pdf):
     """PDFium itself is not thread-safe."""
     data = [pdf(f"page {number}") for number in range(8)]
-    expected = [draw(each, size=Size(300, 400)).tobytes() for each in data]
+    expected = [draw(pdf_bytes, size=Size(300, 400)).tobytes() for pdf_bytes in data]
     with ThreadPoolExecutor(8) as threads:
-        results = list(threads.map(lambda each: draw(each, size=Size(300, 400)).tobytes(), data * 20))
+        results = list(threads.map(lambda pdf_bytes: draw(pdf_bytes, size=Size(300, 400)).tobytes(), data * 20))
     assert results == expected * 20
 
 
@@ -291,7 +291,7 @@ def test_attachments_are_described(pdf):
 def test_passwords_are_tried_in_turn(pdf, passwords):
     """The first that fits opens the document."""
     data = pdf("one", password="secret")
-    with open_pdf(data, "bill", [SecretStr(each) for each in passwords]) as document:
+    with open_pdf(data, "bill", [SecretStr(password) for password in passwords]) as document:
         assert document.pages == 1
     with pytest.raises(DocumentError, match="password"), open_pdf(data, "bill", [SecretStr("wrong")]):
         pass

@@ -15,8 +15,8 @@ from extractors.images.tiff import read_frames
 from extractors.images.tiff_pixels import decode_frame
 
 KINDS = {
-    each.name: each
-    for each in (*pictures.list_bits(), *pictures.list_measured(), *pictures.list_palettes(), *pictures.list_inks())
+    variant.name: variant
+    for variant in (*pictures.list_bits(), *pictures.list_measured(), *pictures.list_palettes(), *pictures.list_inks())
 }
 TESTED = [
     *("grey-1-<", "grey-3-<", "rgb-5-<", "grey-7-miniswhite", "grey-12-<", "rgb-14-<", "grey-24->", "rgb-31-<"),

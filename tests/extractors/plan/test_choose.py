@@ -283,7 +283,7 @@ def test_only_the_first_page_has_the_costs_of_the_text():
     """A document is one call with any number of pages."""
     pages = [BilledPage(Found(name), Header(Size(500, 400), "JPEG", 1, 1)) for name in "ab"]
     planner = Plan("balanced", get_rule("formula"), lambda step, *, first: Costs(expected=Decimal(first)))
-    assert [each.costs.expected for each in planner.document(pages)] == [1, 0]
+    assert [page.costs.expected for page in planner.document(pages)] == [1, 0]
 
 
 @pytest.mark.parametrize(

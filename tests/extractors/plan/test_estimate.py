@@ -178,11 +178,13 @@ def make_exif(orientation):
 
 
 def test_done_documents_are_skipped_and_not_billed(pictures):
-    done = [
-        document_key(each.uri, each.version) for each in scan(str(pictures)) if each.uri.endswith(("b.png", "c.png"))
+    keys = [
+        document_key(found.uri, found.version)
+        for found in scan(str(pictures))
+        if found.uri.endswith(("b.png", "c.png"))
     ]
     past = RunHistory(
-        pl.DataFrame([{"key": each} for each in done], schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS)
+        pl.DataFrame([{"key": key} for key in keys], schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS)
     )
     result = estimate_folder(pictures, past, bill="formula").as_json()
     assert (result["documents"], result["skipped"], result["tokens"]["formula"]) == (2, 2, 1601)
@@ -274,8 +276,8 @@ def test_sampled_causes_of_a_redo_add_up_to_all_documents(tmp_path):
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
-    done = [{"key": document_key(each.uri, each.version)} for each in scan("stack")][:30]
-    past = RunHistory(pl.DataFrame(done, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
+    rows = [{"key": document_key(found.uri, found.version)} for found in scan("stack")][:30]
+    past = RunHistory(pl.DataFrame(rows, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
     config = build_config("stack", redo="all")  # its name decides what is drawn
     causes = estimate(EstimateInputs(config, find_price(config, {}, free=False), past), Sample(10, 10)).causes
     assert causes.sampled

@@ -40,7 +40,7 @@ def make_feed(source, make_history=None, tariff=TARIFF, **fields):
 
 def list_names(planned):
     """The file names of planned documents."""
-    return [each.document.rpartition("/")[2] for each in planned]
+    return [document.document.rpartition("/")[2] for document in planned]
 
 
 def make_history(folder, accepted=(), final=(), tries=()):
@@ -54,7 +54,9 @@ def make_history(folder, accepted=(), final=(), tries=()):
 
 def test_feed_takes_documents_in_the_order_of_the_scan(pictures):
     """Each image is a document with the name of its path."""
-    assert [each.document for each in make_feed(pictures).take(10)] == [f"{pictures}/{name}.png" for name in "abc"]
+    assert [document.document for document in make_feed(pictures).take(10)] == [
+        f"{pictures}/{name}.png" for name in "abc"
+    ]
 
 
 def test_feed_takes_at_most_the_requested_number_until_none_is_left(pictures):
@@ -84,14 +86,14 @@ def test_feed_reads_no_image_before_it_is_taken(pictures):
 
 
 @pytest.mark.parametrize(
-    ("limit", "wanted"), [(1, ["a.png"]), (2, ["a.png", "b.png"]), (9, ["a.png", "b.png", "c.png"])]
+    ("limit", "names"), [(1, ["a.png"]), (2, ["a.png", "b.png"]), (9, ["a.png", "b.png", "c.png"])]
 )
-def test_limit_stops_the_scan(pictures, limit, wanted):
+def test_limit_stops_the_scan(pictures, limit, names):
     """The images after the limit are not found."""
     documents = make_feed(pictures, limit=limit)
-    assert list_names(documents.take(10)) == wanted
+    assert list_names(documents.take(10)) == names
     assert documents.take(10) == []
-    assert documents.found == len(wanted)
+    assert documents.found == len(names)
 
 
 @pytest.mark.parametrize("kind", ["accepted", "final"])
@@ -122,17 +124,17 @@ def test_changed_image_is_not_skipped(pictures):
 
 
 @pytest.mark.parametrize(
-    ("redo", "wanted"), [("failed", ["b.png", "c.png"]), ("all", ["a.png", "b.png", "c.png"]), (None, ["c.png"])]
+    ("redo", "names"), [("failed", ["b.png", "c.png"]), ("all", ["a.png", "b.png", "c.png"]), (None, ["c.png"])]
 )
-def test_redo_takes_done_documents_by_cause(pictures, redo, wanted):
+def test_redo_takes_done_documents_by_cause(pictures, redo, names):
     """`failed` takes the final failure, `all` also the accepted document."""
     history = make_history(pictures, ["a.png"], final=["b.png"])
-    assert list_names(make_feed(pictures, history, redo=redo).take(10)) == wanted
+    assert list_names(make_feed(pictures, history, redo=redo).take(10)) == names
 
 
 def test_planned_document_has_the_number_of_its_earlier_failures(pictures):
     documents = make_feed(pictures, make_history(pictures, tries=[("b.png", 3)]))
-    assert [each.tries for each in documents.take(10)] == [0, 3, 0]
+    assert [document.tries for document in documents.take(10)] == [0, 3, 0]
 
 
 @pytest.mark.parametrize(("tries", "count"), [(4, 3), (5, 2)])
@@ -154,7 +156,7 @@ def test_missing_source_is_refused_when_the_feed_is_made(tmp_path):
 def test_broken_image_is_planned_as_rejected_in_its_place(pictures):
     (pictures / "b.png").write_bytes(b"")
     planned = make_feed(pictures).take(10)
-    assert [each.first.action for each in planned] == ["send", "reject", "send"]
+    assert [document.first.action for document in planned] == ["send", "reject", "send"]
     assert planned[1].problem.kind == "empty"
 
 
@@ -191,9 +193,9 @@ def manifest_and_history(bucket, pictures, tmp_path):
     bucket.fill([f"{number:02}.png" for number in range(70)], (pictures / "a.png").read_bytes())
     manifest = tmp_path / "list.txt"
     manifest.write_text("pictures/a.png\n" + "".join(f"{bucket.url}/{number:02}.png\n" for number in range(70)))
-    keys = {each.uri: document_key(each.uri, each.version) for each in (*scan(bucket.url), *scan(str(pictures)))}
+    keys = {found.uri: document_key(found.uri, found.version) for found in (*scan(bucket.url), *scan(str(pictures)))}
     uris = [f"{pictures}/a.png", f"{bucket.url}/00.png", f"{bucket.url}/69.png"]
-    accepted = pl.DataFrame([{"key": keys[each]} for each in uris], schema=OUTCOME_COLUMNS)
+    accepted = pl.DataFrame([{"key": keys[uri]} for uri in uris], schema=OUTCOME_COLUMNS)
     bucket.front.asked.clear()
     return manifest, RunHistory(accepted, pl.DataFrame(schema=FAILURE_COLUMNS))
 
@@ -206,7 +208,7 @@ def count_heads(bucket):
 def test_each_object_is_requested_once_and_taken_in_the_order_of_the_manifest(bucket, manifest_and_history):
     """No object is lost between two calls of take."""
     documents = make_feed(manifest_and_history[0], manifest_and_history[1])
-    taken_names = [each for _ in range(30) for each in list_names(documents.take(3))]
+    taken_names = [name for _ in range(30) for name in list_names(documents.take(3))]
     assert taken_names == [f"{number:02}.png" for number in range(1, 69)]
     assert (documents.found, documents.skipped, count_heads(bucket)) == (71, 3, 70)
 
@@ -247,7 +249,7 @@ def dated_pictures(pictures):
 
 
 @pytest.mark.parametrize(
-    ("window", "found"),
+    ("window", "names"),
     [
         ({"modified_since": "2026-11-19"}, ["b.png", "c.png"]),
         ({"modified_until": "2026-11-19"}, ["a.png", "b.png"]),
@@ -255,11 +257,11 @@ def dated_pictures(pictures):
         ({"modified_since": "2026-11-19T12:00:01", "modified_until": "2026-11-20T11:59:59"}, []),
     ],
 )
-def test_image_modified_outside_the_window_is_not_found(dated_pictures, window, found):
+def test_image_modified_outside_the_window_is_not_found(dated_pictures, window, names):
     """It is neither taken nor counted, and an empty window is not an empty source."""
     documents = make_feed(dated_pictures, make_history(dated_pictures, accepted=["a.png"]), redo="all", **window)
-    assert (list_names(documents.take(10)), documents.found, documents.skipped) == (found, len(found), 0)
-    assert make_feed(dated_pictures, **window).count() == len(found)
+    assert (list_names(documents.take(10)), documents.found, documents.skipped) == (names, len(names), 0)
+    assert make_feed(dated_pictures, **window).count() == len(names)
 
 
 def test_done_image_outside_the_window_is_neither_found_nor_skipped(dated_pictures):

@@ -11,11 +11,11 @@ from extractors.plan.sampling import Sample, apportion, interval, reservoir_samp
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"), [(None, Sample(20_000, 2_000, for_waits=True)), ("all", None), ("500", Sample(500, 500))]
+    ("value", "expected"), [(None, Sample(20_000, 2_000, for_waits=True)), ("all", None), ("500", Sample(500, 500))]
 )
-def test_sample_of_parses_a_number_all_and_the_default(value, wanted):
+def test_sample_of_parses_a_number_all_and_the_default(value, expected):
     """By default only a source whose headers need requests is sampled."""
-    assert sample_of(value) == wanted
+    assert sample_of(value) == expected
 
 
 @pytest.mark.parametrize("value", ["0", "1", "-5", "many", "2.5", "", "٣٣"])
@@ -47,15 +47,15 @@ def test_reservoir_sample_draws_each_item_equally_often():
 
 
 @pytest.mark.parametrize(
-    ("counts", "total", "wanted"),
+    ("counts", "total", "expected"),
     [
         ({"a": 1, "b": 1, "c": 1}, 100, {"a": 34, "b": 33, "c": 33}),
         ({"a": 7, "b": 1}, 8000, {"a": 7000, "b": 1000}),
         ({}, 5, {}),
     ],
 )
-def test_apportion_scales_counts_to_whole_numbers_of_the_given_sum(counts, total, wanted):
-    assert apportion(counts, total) == wanted
+def test_apportion_scales_counts_to_whole_numbers_of_the_given_sum(counts, total, expected):
+    assert apportion(counts, total) == expected
 
 
 def test_interval_contains_the_true_sum_in_95_percent_of_samples():

@@ -26,7 +26,7 @@ def split_file(tmp_path):
         path = tmp_path / name
         path.write_bytes(data)
         (document,) = scan_documents(str(path), "page")
-        return [each.document.removeprefix(f"{tmp_path}/") for each in split_pages(create_store(str(path)), document)]
+        return [page.document.removeprefix(f"{tmp_path}/") for page in split_pages(create_store(str(path)), document)]
 
     return split_file
 

@@ -41,7 +41,7 @@ def source(tmp_path):
 def settings(tmp_path, monkeypatch):
     """Makes settings that read no environment variable; further fields can be added."""
     monkeypatch.chdir(tmp_path)
-    for name in [each for each in os.environ if each.startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
+    for name in [variable for variable in os.environ if variable.startswith(("TILEWISE_", "TOGETHER_API_KEY"))]:
         monkeypatch.delenv(name)
 
     def make(**fields):
@@ -90,7 +90,7 @@ async def test_on_calls_counts_a_refused_call_before_its_document_ends(make_job,
     hooks = RunHooks(on_calls=events.append, on_document=events.append)
     result = await run(resolve(make_job(limit=1, yes=True), settings(base_url=server.url)), hooks)
     *calls, document = events
-    assert [(each.refusals, each.retries, dict(each.failures)) for each in calls] == [
+    assert [(call.refusals, call.retries, dict(call.failures)) for call in calls] == [
         (1, 0, {}),
         (0, 1, {"not_json": 1}),
         (0, 1, {}),
@@ -146,7 +146,7 @@ async def test_bug_in_a_chunk_is_raised_and_cancels_the_other_chunks(make_job, s
 
     with pytest.raises(TypeError, match="a bug"):
         await run(resolve(make_job(), settings(base_url=url, chunk=2)), RunHooks(run_chunk=run_chunk))
-    assert [each for each in asyncio.all_tasks() if "chunk" in repr(each)] == []
+    assert [task for task in asyncio.all_tasks() if "chunk" in repr(task)] == []
 
 
 async def test_run_after_a_bug_publishes_the_finished_documents_and_reads_the_rest(make_job, settings, url, tmp_path):
@@ -182,9 +182,9 @@ async def test_run_without_approval_releases_its_documents(make_job, settings, u
 async def test_two_runs_over_one_folder_read_each_image_once(make_job, settings, url, tmp_path):
     """Each run skips the documents that the other has in progress or has finished."""
     results = await asyncio.gather(*(run(resolve(make_job(), settings(base_url=url, chunk=1))) for _ in range(2)))
-    assert sum(each.counts.totals.accepted for each in results) == 5
-    assert [each.counts.found for each in results] == [5, 5]
-    assert [each.exit_code for each in results] == [0, 0]
+    assert sum(result.counts.totals.accepted for result in results) == 5
+    assert [result.counts.found for result in results] == [5, 5]
+    assert [result.exit_code for result in results] == [0, 0]
     assert read_table(tmp_path, "results")["_document"].n_unique() == read_table(tmp_path, "results").height == 5
     assert read_table(tmp_path, "calls").height == 5
 
@@ -195,7 +195,7 @@ async def test_simultaneous_runs_over_different_images_publish_their_own_rows(
     """They share a ledger and an output."""
     fields = {"schema_name": "caption"}
     jobs = [build_job(source=str(source / name), **fields) for name in ("0.png", "1.png")]
-    await asyncio.gather(*(run(resolve(each, settings(base_url=url))) for each in jobs))
+    await asyncio.gather(*(run(resolve(job, settings(base_url=url))) for job in jobs))
     assert read_table(tmp_path, "results")["_run"].n_unique() == 2
     assert read_table(tmp_path, "runs")["accepted"].to_list() == [1, 1]
 

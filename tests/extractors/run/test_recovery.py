@@ -304,7 +304,7 @@ def test_failed_recovery_is_repeated_by_the_next_run(staged_tables, root, ledger
     with pytest.raises(OutputError):
         recover_killed()
     (root / "calls").unlink()
-    assert [each.run for each in ledger.runs.list_abandoned(str(root), "slip")] == [terms.run]
+    assert [run_info.run for run_info in ledger.runs.list_abandoned(str(root), "slip")] == [terms.run]
     recover_killed()
     check_published(root, ledger, terms)
 
@@ -360,7 +360,10 @@ def test_restored_answer_has_its_log_probabilities(ledger, ledger_writer, answer
     writer.settle(writer.reserve(document=FAILED), reply=body)
     planned = {uri: make.plan(uri) for uri in (FAILED, SENT)}
     restored = restore_answered(ledger.calls.iter_unpublished(terms.run), planned, answered_schema)
-    assert {each.planned.document: each.reply.logprobs for each in restored} == {FAILED: make.logprobs(), SENT: None}
+    assert {result.planned.document: result.reply.logprobs for result in restored} == {
+        FAILED: make.logprobs(),
+        SENT: None,
+    }
 
 
 def test_surest_of_several_accepted_answers_is_restored(ledger, ledger_writer, answered_schema, make, terms):
@@ -391,7 +394,7 @@ def test_recovered_document_of_several_pages_has_all_its_pages(root, ledger, led
     run = vary(terms, output=str(root), schema_hash=schema.hash)
     page, name = make.page("/in/a.pdf"), "/in/a.pdf#page={}"
     numbered = [replace(page.billed, found=replace(page.billed.found, page=number)) for number in (1, 2, 3)]
-    planned = make.plan("/in/a.pdf", tuple(replace(page, billed=each) for each in numbered))
+    planned = make.plan("/in/a.pdf", tuple(replace(page, billed=billed) for billed in numbered))
     ledger.runs.begin(run)
     ledger.claims.claim(run, [planned])
     writer, reply = ledger_writer(), make.reply(body=orjson.dumps(CHAT).decode())

@@ -49,7 +49,7 @@ def test_guard_releases_unfinished_documents_after_a_stop(make_refused):
     assert guard.withhold(failures[:2]) == []
     for failure in failures:
         guard.count(failure.planned.document, BAD_REQUEST, "no")
-    assert [type(each) for each in guard.withhold(failures[2:]) + guard.release()] == [Unfinished] * MAX_SAME
+    assert [type(result) for result in guard.withhold(failures[2:]) + guard.release()] == [Unfinished] * MAX_SAME
 
 
 def test_guard_lets_other_results_through(make_refused, make):

@@ -101,7 +101,7 @@ def test_row_has_the_counts_tokens_and_dollars_of_the_totals():
     tokens = ("calls", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "residual_tokens")
     assert [row[name] for name in tokens] == [11, 17_500, 640, 400, 80, -12]
     dollars = ("estimated_low_usd", "estimated_expected_usd", "estimated_high_usd", "cost_usd", "cost_wasted_usd")
-    assert [row[name] for name in dollars] == [Decimal(each) for each in ("0.1", "0.2", "0.4", "0.25", "0.05")]
+    assert [row[name] for name in dollars] == [Decimal(amount) for amount in ("0.1", "0.2", "0.4", "0.25", "0.05")]
     assert row["cost_unknown_usd"] == Decimal("0.01")
 
 

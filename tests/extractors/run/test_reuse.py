@@ -53,7 +53,7 @@ class GatedCall:
 
 async def start_tasks(*coroutines):
     """Starts tasks and lets each run until it waits."""
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     for _ in range(10):
         await asyncio.sleep(0)
     return tasks

@@ -42,7 +42,7 @@ async def test_run_that_failed_after_calls_began_can_be_recovered_at_once(ledger
     """Its process is still live."""
     with pytest.raises(type(error)):
         await fail_after_calls_began(error, ledger, terms)
-    assert [each.run for each in ledger.runs.list_abandoned("/out", "slip")] == [terms.run]
+    assert [run_info.run for run_info in ledger.runs.list_abandoned("/out", "slip")] == [terms.run]
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("no"), KeyboardInterrupt()])

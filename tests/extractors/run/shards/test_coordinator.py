@@ -76,7 +76,7 @@ class InProcessBackend:
 
     async def over(self, shards):
         """Returns the exits of these attempts."""
-        return {each: self.exits[each] for each in shards}
+        return {attempt: self.exits[attempt] for attempt in shards}
 
     async def give_up(self, shards):
         """Records the attempts that were given up."""
@@ -135,7 +135,7 @@ async def test_sharded_run_pays_each_document_once_and_publishes_one_file_a_tabl
     """It publishes one row of runs, and leaves no staged files."""
     backend = InProcessBackend(settings)
     result = await pipeline.run(resolve(job, settings), RunHooks(shards=backend))
-    assert [(each.first, each.count) for each in backend.specs] == [(0, 3), (3, 3), (6, 1)]
+    assert [(spec.first, spec.count) for spec in backend.specs] == [(0, 3), (3, 3), (6, 1)]
     assert select_counts(result.row) == {"found": 7, "accepted": 7}
     [row] = read_table("runs").to_dicts()
     assert (row["status"], row["calls"], row["flow"]) == ("completed", 7, "run")
@@ -239,7 +239,7 @@ async def test_restarted_shard_climbs_on_and_pays_for_no_call_twice(settings, se
         words, lower = ('{"caption": "', "A wall", '", "alt_text": null, "tags": []}'), picture_size(request)[0] < 2000
         body = json.loads(replies.ok("".join(words)).body)
         logprobs = (0.0, -0.5 if lower else -0.9, 0.0)
-        entries = [{"token": token, "logprob": each} for token, each in zip(words, logprobs, strict=True)]
+        entries = [{"token": token, "logprob": logprob} for token, logprob in zip(words, logprobs, strict=True)]
         body["choices"][0]["logprobs"] = {"content": entries}
         return replies.raw(json.dumps(body))
 
@@ -279,7 +279,7 @@ async def test_run_fails_after_three_attempts_at_a_shard_without_progress(job, s
         ledger.runs.begin(live_run)
     backend = InProcessBackend(settings, RunHooks(run_chunk=run_chunk))
     result = await pipeline.run(resolve(job, settings), RunHooks(shards=backend))
-    assert [each.number for each in backend.specs] == [0, 1, 2, 1, 1]
+    assert [spec.number for spec in backend.specs] == [0, 1, 2, 1, 1]
     assert (result.row["status"], result.exit_code) == ("failed", 2)
     assert "shard 1 was started 3 times and made no progress" in result.row["error"]
     assert select_counts(result.row) == {"found": 7, "accepted": 4, "remaining": 3}
@@ -298,7 +298,7 @@ async def test_shard_killed_by_one_document_is_not_restarted_without_end(job, se
     (tmp_path / "in" / "0.png").write_bytes(b"no picture")
 
     async def run_chunk(chunk):
-        if any(each.document.endswith("0.png") for each in chunk.documents):
+        if any(document.document.endswith("0.png") for document in chunk.documents):
             chunk.context.services.tables.on_stage = kill
         return await chunk.run()
 
@@ -307,7 +307,7 @@ async def test_shard_killed_by_one_document_is_not_restarted_without_end(job, se
         result = await pipeline.run(resolve(job, settings), RunHooks(shards=backend))
     assert result.row["status"] == "failed"
     assert "shard 0 was started 3 times and made no progress" in result.row["error"]
-    assert [each.number for each in backend.specs].count(0) <= 8  # three without progress, and those with progress
+    assert [spec.number for spec in backend.specs].count(0) <= 8  # three without progress, and those with progress
     assert select_counts(result.row)["accepted"] >= 4
     assert set(read_table("results")["_document"]) <= {str(tmp_path / "in" / f"{number}.png") for number in range(1, 7)}
 
@@ -473,7 +473,7 @@ class OverlappingBackend(InProcessBackend):
 
     async def over(self, shards):
         """Omits the attempt that was cut off."""
-        return {each: self.exits[each] for each in shards if each in self.exits}
+        return {attempt: self.exits[attempt] for attempt in shards if attempt in self.exits}
 
 
 @pytest.mark.anyio
@@ -610,7 +610,7 @@ async def test_shard_is_retried_when_its_worker_lacks_the_source_the_ledger_or_t
     backend.remove_resource = remove_resource
     result = await pipeline.run(resolve(job, settings), RunHooks(shards=backend))
     assert select_counts(result.row) == {"found": 7, "accepted": 7}
-    assert [each.number for each in backend.specs] == [0, 1, 2, 1]
+    assert [spec.number for spec in backend.specs] == [0, 1, 2, 1]
     assert len(server.documents) == 7
 
 
@@ -734,9 +734,9 @@ async def test_coordinator_reports_documents_and_dollars_of_its_shards(job, sett
     result = await pipeline.run(
         resolve(job, settings), RunHooks(shards=InProcessBackend(settings), on_document=totals.append)
     )
-    assert sum(each.accepted for each in totals) == 7
-    assert sum(each.cost_usd for each in totals) == result.row["cost_usd"] > 0
-    assert len([each for each in result.row["warnings"] if "days old" in each]) == 1
+    assert sum(document_totals.accepted for document_totals in totals) == 7
+    assert sum(document_totals.cost_usd for document_totals in totals) == result.row["cost_usd"] > 0
+    assert len([warning for warning in result.row["warnings"] if "days old" in warning]) == 1
 
 
 @pytest.mark.anyio
@@ -796,7 +796,7 @@ async def test_rejected_answers_of_a_killed_attempt_are_not_counted_as_copies(jo
 def test_split_plan_puts_every_document_in_one_shard():
     """The last shard may be smaller."""
     specs = split_plan("/out/plans/p.parquet", "r", 10, 4, offline=False)
-    assert [(each.first, each.count) for each in specs] == [(0, 4), (4, 4), (8, 2)]
+    assert [(spec.first, spec.count) for spec in specs] == [(0, 4), (4, 4), (8, 2)]
 
 
 def test_redo_reparse_is_refused_in_shards():
@@ -942,7 +942,7 @@ async def test_coordinator_withdraws_the_certificate_once_for_all_shards(run_aud
     with Ledger(settings.ledger) as ledger:
         stored_tuning = parse_tuning(ledger.memory.tuning(key) or "")
     assert (row["audited"], row["audit_agreed"], stored_tuning.certificate) == (3, 0, None)
-    assert sum("its certificate has ended" in each for each in row["warnings"]) == 1
+    assert sum("its certificate has ended" in warning for warning in row["warnings"]) == 1
 
 
 @pytest.mark.anyio
@@ -1014,7 +1014,7 @@ async def test_witness_examines_the_audited_documents_of_a_sharded_run(run_audit
     """No document is doubtful: only the audited rows have places, and all have a confidence."""
     text = '{"caption": "A wall", "alt_text": null, "tags": []}'
     body = json.loads(replies.ok(text).body)
-    body["choices"][0]["logprobs"] = {"content": [{"token": each, "logprob": -0.001} for each in text]}
+    body["choices"][0]["logprobs"] = {"content": [{"token": token, "logprob": -0.001} for token in text]}
     answer = replies.raw(json.dumps(body))
     result = await run_audit(2, answer, answer, low=answer, witness="doubtful", confidence=True)
     results, audited_documents = read_table("results"), read_table("calls").filter(rung=0)["document"]

@@ -120,11 +120,13 @@ def test_score_is_told_from_which_answer_the_document_climbed():
 def test_summary_counts_documents_fields_and_tokens_against_faithful():
     right, wrong = reading(right=FIELDS), reading("b.jpg", right=["date"])
     documents = [
-        LabelledReadings(each.document, (each, reading(each.document, 1, right=FIELDS))) for each in (right, wrong)
+        LabelledReadings(lower.document, (lower, reading(lower.document, 1, right=FIELDS))) for lower in (right, wrong)
     ]
-    result = summarize(Choice((0,)), [publish(Choice((0,)), each, score_by_token) for each in documents], documents)
+    result = summarize(
+        Choice((0,)), [publish(Choice((0,)), document, score_by_token) for document in documents], documents
+    )
     assert (result.documents, result.documents_right, result.image_tokens_share, result.cost_usd) == (2, 1, 0.5, 2)
-    assert {name: (each.right, each.labels) for name, each in result.accuracy.items()} == {
+    assert {name: (accuracy.right, accuracy.labels) for name, accuracy in result.accuracy.items()} == {
         "company": (1, 2),
         "date": (2, 2),
         "total": (1, 2),
@@ -153,7 +155,10 @@ def test_choices_are_all_ladders_plain_with_thresholds_and_with_agreement():
 def test_thresholds_part_neighbouring_confidences():
     documents = draw_documents(100, errors=(0.3, 0))
     thresholds = list_thresholds(documents, score_by_token, most=9)
-    below = [sum(each.readings[0].evidence[0].confidence < threshold for each in documents) for threshold in thresholds]
+    below = [
+        sum(document.readings[0].evidence[0].confidence < threshold for document in documents)
+        for threshold in thresholds
+    ]
     assert below == sorted(set(below))
     assert below[0] == 1
     assert len(below) == 9
@@ -163,17 +168,20 @@ def test_thresholds_part_neighbouring_confidences():
 def test_front_holds_what_no_choice_beats():
     documents = draw_documents(60, errors=(0.4, 0.2, 0))
     results = [
-        summarize(choice, [publish(choice, each, score_by_token) for each in documents], documents)
+        summarize(choice, [publish(choice, document, score_by_token) for document in documents], documents)
         for choice in list_choices(documents, score_by_token)
     ]
     front = find_front(results)
-    assert [each.image_tokens for each in front] == sorted({each.image_tokens for each in front})
-    assert [each.accuracy_mean for each in front] == sorted({each.accuracy_mean for each in front})
+    assert [result.image_tokens for result in front] == sorted({result.image_tokens for result in front})
+    assert [result.accuracy_mean for result in front] == sorted({result.accuracy_mean for result in front})
     assert all(
-        any(each.image_tokens <= other.image_tokens and each.accuracy_mean >= other.accuracy_mean for each in front)
-        for other in results
+        any(
+            result.image_tokens <= candidate.image_tokens and result.accuracy_mean >= candidate.accuracy_mean
+            for result in front
+        )
+        for candidate in results
     )
-    assert "confident" in {each.choice.kind for each in front}
+    assert "confident" in {result.choice.kind for result in front}
 
 
 @pytest.mark.parametrize("rungs", [(1,), (0, 2)])
@@ -184,7 +192,7 @@ def test_document_without_a_rung_is_refused(rungs):
 
 def test_readings_are_grouped_by_document_and_sorted_by_rung():
     grouped = group_readings([reading("b.jpg", 1), reading("a.jpg", 0), reading("b.jpg", 0), reading("a.jpg", 1)])
-    assert [(each.document, [read.rung for read in each.readings]) for each in grouped] == [
+    assert [(document.document, [answer.rung for answer in document.readings]) for document in grouped] == [
         ("b.jpg", [0, 1]),
         ("a.jpg", [0, 1]),
     ]

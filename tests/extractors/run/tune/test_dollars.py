@@ -54,7 +54,7 @@ def test_cheapest_threshold_is_that_of_a_search_through_all():
         ]
         given = publish_documents(*sorted(documents, reverse=True))
         found = find_cheapest(given, PRICES)
-        assert found.total_usd == pytest.approx(min(each.total_usd for each in iter_thresholds(given, PRICES)))
+        assert found.total_usd == pytest.approx(min(cost.total_usd for cost in iter_thresholds(given, PRICES)))
         followed = apply_threshold(given, PRICES, found.review_below)
         assert (followed.reviewed, followed.slipped) == (found.reviewed, found.slipped)
 
@@ -72,7 +72,7 @@ def test_choice_follows_the_prices(prices, reviewed, rungs):
     recommendation = recommend(draw_documents(60, errors=(0.3, 0.2, 0)), score_by_token, prices=prices)
     dollars = recommendation.dollars
     assert (dollars.chosen.reviewed, set(recommendation.fitted.stopped_at)) == (reviewed, rungs)
-    assert dollars.chosen.total_usd == min(each.total_usd for each in dollars.by_choice)
+    assert dollars.chosen.total_usd == min(cost.total_usd for cost in dollars.by_choice)
     assert (dollars.chosen.documents, dollars.expected.documents) == (60, 60)
     assert dollars.chosen in dollars.curve
 
@@ -85,8 +85,8 @@ def test_doubtful_labels_do_not_count():
     """They are more often wrong than the documents of a source."""
     documents = draw_documents(30, errors=(0.3, 0))
     doubtful = [
-        LabelledReadings(each.document, tuple(replace(reading, draw="doubtful") for reading in each.readings))
-        for each in documents[:10]
+        LabelledReadings(document.document, tuple(replace(reading, draw="doubtful") for reading in document.readings))
+        for document in documents[:10]
     ]
     dollars = recommend([*doubtful, *documents[10:]], score_by_token, prices=PRICES).dollars
     assert (dollars.chosen.documents, dollars.expected.documents) == (20, 20)

@@ -206,14 +206,14 @@ def test_fields_without_a_label_are_not_scored():
     comparers = build_comparers(Receipt, ["company", "total", "line_items"])
     read = {"company": "X", "total": Decimal(3), "line_items": []}
     comparisons = compare_document(comparers, read, {"total": Decimal("3.0")}, "a.jpg", 1)
-    assert [(each.field, each.right, each.rung) for each in comparisons] == [("total", True, 1)]
+    assert [(comparison.field, comparison.right, comparison.rung) for comparison in comparisons] == [("total", True, 1)]
 
 
 def test_answer_that_was_not_accepted_is_wrong_in_every_labelled_field():
     comparers = build_comparers(Receipt, ["company", "total", "line_items"])
     label = {"company": "X", "total": None, "line_items": [{"description": "coffee"}]}
     comparisons = compare_document(comparers, None, label, "a.jpg", 0)
-    assert [(each.field, each.right, each.match.missing_rows) for each in comparisons] == [
+    assert [(comparison.field, comparison.right, comparison.match.missing_rows) for comparison in comparisons] == [
         ("company", False, 0),
         ("total", False, 0),
         ("line_items", False, 1),

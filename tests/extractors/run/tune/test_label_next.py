@@ -11,7 +11,7 @@ LABELS = st.sets(st.sampled_from(NAMES), max_size=60)
 
 
 def names(chosen, draw):
-    return [each.document for each in chosen if each.draw == draw]
+    return [document.document for document in chosen if document.draw == draw]
 
 
 def test_doubtful_documents_are_those_of_least_confidence_in_the_quarter_set_apart():
@@ -36,23 +36,25 @@ def test_random_documents_do_not_depend_on_confidence_or_on_doubtful_labels():
 def test_unknown_confidence_is_not_doubtful():
     unknown = dict.fromkeys(NAMES) | {"sure": 0.9}
     everything = [
-        each.confidence
-        for each in label_next(unknown | CONFIDENCES | {"x": None, "y": None, "z": None}, (), random=0, doubtful=500)
+        document.confidence
+        for document in label_next(
+            unknown | CONFIDENCES | {"x": None, "y": None, "z": None}, (), random=0, doubtful=500
+        )
     ]
     known = [confidence for confidence in everything if confidence is not None]
     assert everything == [*sorted(known), *[None] * (len(everything) - len(known))]
 
 
 def test_more_than_there_is_gives_all():
-    assert {each.document for each in label_next(CONFIDENCES, (), random=900, doubtful=900)} == set(NAMES)
+    assert {document.document for document in label_next(CONFIDENCES, (), random=900, doubtful=900)} == set(NAMES)
 
 
 @given(LABELS, st.integers(0, 30), st.integers(0, 30))
 def test_new_labels_are_as_many_as_wanted_and_each_document_comes_once(labelled, random, doubtful):
     chosen = label_next(CONFIDENCES, labelled, random=random, doubtful=doubtful)
     assert (len(names(chosen, "random")), len(names(chosen, "doubtful"))) == (random, doubtful)
-    assert len({each.document for each in chosen}) == len(chosen)
-    assert not labelled & {each.document for each in chosen}
+    assert len({document.document for document in chosen}) == len(chosen)
+    assert not labelled & {document.document for document in chosen}
 
 
 @given(st.integers(1, 50), st.integers(1, 50))

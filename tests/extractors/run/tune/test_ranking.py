@@ -62,15 +62,15 @@ def test_nothing_is_said_of_no_values():
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.6, 0.9]) | st.floats(0, 1), st.booleans()), max_size=200))
 def test_bins_are_filled_and_hold_every_value_once(values):
     bins = rank_scores([ScoredValue(*value) for value in values]).bins
-    assert sum(each.size for each in bins) == len(values)
-    assert all(each.size > 0 and each.interval.low <= each.right <= each.interval.high for each in bins)
+    assert sum(bin_.size for bin_ in bins) == len(values)
+    assert all(bin_.size > 0 and bin_.interval.low <= bin_.right <= bin_.interval.high for bin_ in bins)
     assert len(bins) <= 10
-    assert [each.confidence for each in bins] == sorted(each.confidence for each in bins)
+    assert [bin_.confidence for bin_ in bins] == sorted(bin_.confidence for bin_ in bins)
 
 
 def test_bins_of_distinct_confidences_have_equal_counts():
     bins = rank_scores([ScoredValue(place / 95, right=True) for place in range(95)]).bins
-    assert {each.size for each in bins} <= {10, 11}
+    assert {bin_.size for bin_ in bins} <= {10, 11}
 
 
 def test_calibration_error_is_the_mean_distance_of_confidence_and_share():

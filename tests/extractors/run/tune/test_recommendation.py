@@ -33,8 +33,8 @@ def test_cheapest_rung_is_recommended_where_it_reads_as_well():
 
 def test_field_may_be_worse_in_one_document_of_forty_and_not_in_more():
     documents = draw_documents(40, errors=(0, 0))
-    worse = [_spoil(each, "company") if place < 2 else each for place, each in enumerate(documents)]
-    few = [_spoil(each, "company") if place < 1 else each for place, each in enumerate(documents)]
+    worse = [_spoil(document, "company") if place < 2 else document for place, document in enumerate(documents)]
+    few = [_spoil(document, "company") if place < 1 else document for place, document in enumerate(documents)]
     lenient = Margins(resamples=0)
     assert recommend(few, _score_nothing, margins=lenient).choice.ladder[0] == 0
     assert recommend(worse, _score_nothing, margins=lenient).choice.ladder == (1,)
@@ -43,7 +43,7 @@ def test_field_may_be_worse_in_one_document_of_forty_and_not_in_more():
 def test_mean_may_be_worse_by_two_points_and_not_by_more():
     """One document worse in each of three fields is 2.5 points of forty documents."""
     documents = draw_documents(40, errors=(0, 0))
-    spoilt = [_spoil(each, FIELDS[place]) if place < 3 else each for place, each in enumerate(documents)]
+    spoilt = [_spoil(document, FIELDS[place]) if place < 3 else document for place, document in enumerate(documents)]
     assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0)).choice.ladder == (1,)
     assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0, mean=0.025)).choice.ladder[0] == 0
 
@@ -51,7 +51,7 @@ def test_mean_may_be_worse_by_two_points_and_not_by_more():
 def test_choice_that_is_acceptable_by_luck_is_not_recommended():
     """A mean that is at its margin is beyond it in many resamples of the documents."""
     documents = draw_documents(50, errors=(0, 0))
-    spoilt = [_spoil(each, FIELDS[place]) if place < 3 else each for place, each in enumerate(documents)]
+    spoilt = [_spoil(document, FIELDS[place]) if place < 3 else document for place, document in enumerate(documents)]
     assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0)).choice.ladder[0] == 0
     assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0.8)).choice.ladder == (1,)
 
@@ -68,7 +68,7 @@ def test_figures_of_cross_validation_do_not_flatter():
         documents = draw_documents(140, errors=(0.3, 0.1, 0.05), seed=seed)
         seen, unseen = documents[:40], documents[40:]
         recommendation = recommend(seen, score_by_token)
-        publications = [publish(recommendation.choice, each, score_by_token) for each in unseen]
+        publications = [publish(recommendation.choice, document, score_by_token) for document in unseen]
         actual = summarize(recommendation.choice, publications, unseen)
         gaps.append(recommendation.expected.accuracy_mean - actual.accuracy_mean)
     assert sum(gaps) / len(gaps) <= 0.01
@@ -76,7 +76,7 @@ def test_figures_of_cross_validation_do_not_flatter():
 
 def test_recommendation_is_the_same_for_the_same_documents_in_any_order():
     documents = draw_documents(40, errors=(0.2, 0.1, 0))
-    first, second = (recommend(each, score_by_token) for each in (documents, documents[::-1]))
+    first, second = (recommend(ordering, score_by_token) for ordering in (documents, documents[::-1]))
     assert (first.choice, first.expected.image_tokens) == (second.choice, second.expected.image_tokens)
 
 
@@ -93,7 +93,7 @@ def _spoil(document, field):
     """The document with this field wrong at the cheapest rung."""
     lowest = document.readings[0]
     comparisons = tuple(
-        replace(each, match=replace(each.match, right=False)) if each.field == field else each
-        for each in lowest.comparisons
+        replace(comparison, match=replace(comparison.match, right=False)) if comparison.field == field else comparison
+        for comparison in lowest.comparisons
     )
     return replace(document, readings=(replace(lowest, comparisons=comparisons), *document.readings[1:]))

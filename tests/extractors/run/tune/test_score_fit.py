@@ -31,7 +31,9 @@ def draw_document(number, wrong, dice, *, kinds=("text", "text", "text"), spread
         evidence = tuple(
             FieldEvidence(name, *_draw_logprobs(dice, -2.0 if name in wrong else -0.5, spread)) for name in FIELDS
         )
-        comparisons = tuple(replace(each, kind=kind) for each, kind in zip(read.comparisons, kinds, strict=True))
+        comparisons = tuple(
+            replace(comparison, kind=kind) for comparison, kind in zip(read.comparisons, kinds, strict=True)
+        )
         quality = Quality(sharpness=dice.uniform(10, 20), contrast=dice.uniform(0.2, 0.8))
         readings.append(replace(read, evidence=evidence, comparisons=comparisons, quality=quality))
     return LabelledReadings(f"{number}.jpg", tuple(readings))
@@ -63,8 +65,8 @@ def test_score_is_fitted_from_ten_errors_on(errors, fitted):
 def test_score_is_not_fitted_from_fewer_than_ten_right_values():
     documents = draw_documents(12, 12)
     company = [
-        replace(each, readings=tuple(replace(read, comparisons=read.comparisons[:1]) for read in each.readings))
-        for each in documents
+        replace(document, readings=tuple(replace(read, comparisons=read.comparisons[:1]) for read in document.readings))
+        for document in documents
     ]
     assert fit_scores(company).score.pooled is None
 
@@ -92,7 +94,7 @@ def test_score_of_more_signals_ranks_above_token_probability_alone():
 
 def test_score_that_ranks_no_better_than_token_probability_is_given_up():
     """Where all signals are the least token probability, a model of them can add nothing."""
-    documents = [_with_one_signal(each) for each in draw_documents(60, 30)]
+    documents = [_with_one_signal(document) for document in draw_documents(60, 30)]
     assert fit_scores(documents).score == fit_scores(documents).held_out["0.jpg"]
     assert fit_scores(documents).score.pooled is None
 
@@ -105,7 +107,7 @@ def test_score_leaves_out_signals_that_say_nothing_of_the_labels():
 
 
 def test_ablation_leaves_out_signals_that_were_not_measured():
-    assert set(ablate_signals([_with_one_signal(each) for each in draw_documents(60, 30)])) == {
+    assert set(ablate_signals([_with_one_signal(document) for document in draw_documents(60, 30)])) == {
         "least",
         "tokens",
         "all",
@@ -121,7 +123,7 @@ def test_document_is_scored_by_the_score_that_has_not_seen_it():
     """Labels drawn at random cannot be ranked: a score that had seen them would rank them."""
     dice = random.Random(2)
     documents = [draw_document(number, [], dice) for number in range(30)]
-    shuffled = [_relabel(each, dice) for each in documents]
+    shuffled = [_relabel(document, dice) for document in documents]
     examples = list_examples(shuffled)
     seen = list_scored(shuffled, lambda *pair: score_reading(fit_score(examples), *pair))
     assert measure_auc(seen) > 0.6
@@ -153,7 +155,7 @@ def test_range_of_quality_is_that_of_the_labelled_pictures():
     documents = draw_documents(30, 0)
     limits = measure_quality(documents)
     assert 10 <= limits.sharpness[0] < limits.sharpness[1] <= 20
-    assert all(limits.contains(read.quality) for each in documents for read in each.readings)
+    assert all(limits.contains(read.quality) for document in documents for read in document.readings)
     assert measure_quality([]).contrast is None
 
 
@@ -175,7 +177,8 @@ def _with_one_signal(document):
             answers={},
             quality=None,
             evidence=tuple(
-                FieldEvidence(each.field, each.least, each.least, each.least, each.least, 1) for each in read.evidence
+                FieldEvidence(field.field, field.least, field.least, field.least, field.least, 1)
+                for field in read.evidence
             ),
         )
         for read in document.readings
@@ -192,7 +195,8 @@ def _relabel(document, dice):
             replace(
                 read,
                 comparisons=tuple(
-                    replace(each, match=replace(each.match, right=verdicts[each.field])) for each in read.comparisons
+                    replace(comparison, match=replace(comparison.match, right=verdicts[comparison.field]))
+                    for comparison in read.comparisons
                 ),
             )
             for read in document.readings

@@ -48,7 +48,7 @@ def draw_documents(count=60, errors=30, *, sees_errors=True, looks=True):
     dice = random.Random(5)
     wrong = [["company"] if number < errors else [] for number in range(count)]
     return [
-        draw_document(number, each, dice, sees_errors=sees_errors, looks=looks) for number, each in enumerate(wrong)
+        draw_document(number, names, dice, sees_errors=sees_errors, looks=looks) for number, names in enumerate(wrong)
     ]
 
 
@@ -141,7 +141,7 @@ def test_run_evaluates_the_stored_score_as_the_tuning_does(fit, make, fields, se
     expected = score_reading(fit.measured.fit.score, read, lower if agreed is not None else None)
     answer = make.accept(evidence=Evidence(fields), agreed=agreed, qualities=(quality,))
     weighed = weigh_sightings(answer, seen, fit.stored.witnessed)
-    assert {each.field: each.confidence for each in weighed.fields} == expected
+    assert {field.field: field.confidence for field in weighed.fields} == expected
 
 
 def test_stored_score_with_the_witness_is_for_runs_that_look_at_every_document(fit):

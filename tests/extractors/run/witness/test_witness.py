@@ -69,7 +69,7 @@ def answer(make, confidence, **changes):
 
 async def test_witness_places_the_values_of_a_doubtful_document(witness, make):
     examined = await witness.examine(answer(make, 0.5))
-    assert {each.field: each.box for each in examined.sightings.values} == {
+    assert {sighting.field: sighting.box for sighting in examined.sightings.values} == {
         "shop": Box(1, 2, 3, 4),
         "total": Box(5, 6, 7, 8),
     }

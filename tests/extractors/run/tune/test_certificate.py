@@ -11,12 +11,12 @@ DRAWS = 2000
 MOST_WRONG = 0.065
 
 
-def documents(*verdicts, draw="random"):
-    """Documents of falling confidence, right or not."""
+def make_documents(*verdicts, draw="random"):
+    """Documents of falling confidence, with these verdicts."""
     return [LabelledDocument(1 - place / 10_000, right, draw) for place, right in enumerate(verdicts)]
 
 
-def share_of_wrong_bounds(*, accuracy, slope, labels, target, levels=None):
+def measure_wrong_bounds(*, accuracy, slope, labels, target, levels=None):
     """How often the bound is above the true share of right documents at the certified threshold.
 
     Confidence is uniform, in so many `levels` if given; a document of confidence c is right with the probability accuracy +
@@ -29,55 +29,55 @@ def share_of_wrong_bounds(*, accuracy, slope, labels, target, levels=None):
     for _ in range(DRAWS):
         places = generator.integers(0, len(grid), labels)
         verdicts = generator.random(labels) < chances[places]
-        drawn = [
+        sample = [
             LabelledDocument(float(grid[place]), bool(right)) for place, right in zip(places, verdicts, strict=True)
         ]
-        result = certify(drawn, target)
+        result = certify(sample, target)
         wrong += result.bound is not None and result.bound > chances[grid >= result.threshold].mean()
     return wrong / DRAWS
 
 
-def test_99_percent_are_certified_by_299_documents_without_an_error():
-    result = certify(documents(*[True] * 299))
+def test_299_documents_without_an_error_certify_99_percent():
+    result = certify(make_documents(*[True] * 299))
     assert (result.share, result.labels, result.errors, result.needed) == (1, 299, 0, 0)
     assert result.bound == pytest.approx(0.05 ** (1 / 299))
 
 
-def test_30_of_30_certify_nothing_near_99_percent():
-    result = certify(documents(*[True] * 30))
+def test_30_documents_without_an_error_do_not_certify_99_percent():
+    result = certify(make_documents(*[True] * 30))
     assert (result.threshold, result.share, result.bound, result.tests) == (None, None, None, ())
     assert result.feasible == pytest.approx(0.905, abs=5e-4)
     assert result.needed == 269
 
 
-def test_share_is_of_all_documents_and_ends_before_the_errors():
-    result = certify(documents(*[True] * 60, *[False] * 40), target=0.95)
+def test_certified_share_ends_at_the_last_threshold_that_passed():
+    result = certify(make_documents(*[True] * 60, *[False] * 40), target=0.95)
     assert result.share == pytest.approx(0.59)
     assert result.threshold == pytest.approx(1 - 58 / 10_000)
     assert result.share_interval.low < 0.59 < result.share_interval.high
     assert [(test.documents, test.errors) for test in result.tests] == [(59, 0), (93, 33)]
 
 
-def test_tests_end_at_the_first_failure_though_a_looser_threshold_would_pass():
-    result = certify(documents(*[False] * 1, *[True] * 400), target=0.95)
+def test_certify_stops_at_the_first_failed_threshold_though_a_lower_one_would_pass():
+    result = certify(make_documents(*[False] * 1, *[True] * 400), target=0.95)
     assert [(test.documents, test.errors) for test in result.tests] == [(59, 1)]
     assert result.threshold is None
 
 
-def test_one_more_error_is_tolerable_at_each_threshold():
-    result = certify(documents(*[True] * 70, *[False] * 1, *[True] * 60), target=0.95)
+def test_each_lower_threshold_allows_one_more_error():
+    result = certify(make_documents(*[True] * 70, *[False] * 1, *[True] * 60), target=0.95)
     assert [(test.documents, test.errors) for test in result.tests] == [(59, 0), (93, 1), (124, 1), (131, 1)]
     assert result.share == 1
 
 
 def test_doubtful_documents_certify_nothing():
-    result = certify(documents(*[True] * 400, draw="doubtful"))
+    result = certify(make_documents(*[True] * 400, draw="doubtful"))
     assert (result.labels, result.threshold, result.needed) == (0, None, 299)
 
 
 def test_document_of_unknown_confidence_is_reviewed():
     unknown = [LabelledDocument(None, right=True)] * 41
-    result = certify([*documents(*[True] * 59), *unknown], target=0.95)
+    result = certify([*make_documents(*[True] * 59), *unknown], target=0.95)
     assert (result.labels, result.share) == (100, 0.59)
 
 
@@ -87,14 +87,14 @@ def test_equal_confidences_are_accepted_or_reviewed_together():
     assert certify(tied, target=0.95).share == 1
 
 
-def test_further_labels_are_counted_by_the_share_that_reaches_a_threshold():
-    """Half of the documents are of no confidence, so a threshold gets each second label."""
-    result = certify([*documents(*[True] * 20), *[LabelledDocument(None, right=True)] * 20], target=0.95)
+def test_needed_labels_count_documents_without_a_confidence():
+    """Half of the documents have none, so twice as many labels are needed."""
+    result = certify([*make_documents(*[True] * 20), *[LabelledDocument(None, right=True)] * 20], target=0.95)
     assert result.needed == (59 - 20) * 2
 
 
 @pytest.mark.parametrize("target", [0, 1, 1.5])
-def test_target_must_be_a_share(target):
+def test_certify_refuses_a_target_outside_0_and_1(target):
     with pytest.raises(ValueError, match="not between 0 and 1"):
         certify([], target)
 
@@ -102,7 +102,10 @@ def test_target_must_be_a_share(target):
 @settings(max_examples=50)
 @given(st.integers(1, 400), st.integers(1, 100), st.sampled_from([0.8, 0.9, 0.95]))
 def test_more_labels_without_an_error_never_certify_less(labels, more, target):
-    fewer, further = certify(documents(*[True] * labels), target), certify(documents(*[True] * (labels + more)), target)
+    fewer, further = (
+        certify(make_documents(*[True] * labels), target),
+        certify(make_documents(*[True] * (labels + more)), target),
+    )
     assert (further.bound or 0) >= (fewer.bound or 0)
     assert (further.share or 0) >= (fewer.share or 0)
     assert further.needed <= fewer.needed
@@ -117,8 +120,8 @@ def test_certified_share_reaches_the_target_in_its_labels(values, target):
     assert (result.needed == 0) == (result.threshold is not None)
 
 
-def test_bound_of_a_score_that_says_nothing_is_wrong_in_at_most_6_5_percent_of_draws():
-    assert share_of_wrong_bounds(accuracy=0.9, slope=0, labels=32, target=0.9, levels=12) <= MOST_WRONG
+def test_bound_of_an_uninformative_score_is_wrong_in_at_most_6_5_percent_of_draws():
+    assert measure_wrong_bounds(accuracy=0.9, slope=0, labels=32, target=0.9, levels=12) <= MOST_WRONG
 
 
 @pytest.mark.slow
@@ -128,6 +131,6 @@ def test_bound_of_a_score_that_says_nothing_is_wrong_in_at_most_6_5_percent_of_d
 )
 @pytest.mark.parametrize(("accuracy", "labels", "target"), [(0.85, 200, 0.9), (0.9, 200, 0.9), (0.95, 300, 0.95)])
 def test_bound_is_wrong_in_at_most_6_5_percent_of_draws(accuracy, labels, target, slope, levels):
-    """For scores that rank, that rank the wrong way round, and that say nothing, with ties and without."""
-    wrong = share_of_wrong_bounds(accuracy=accuracy, slope=slope, labels=labels, target=target, levels=levels)
+    """The score ranks right, ranks the wrong way round, or is uninformative, with and without ties."""
+    wrong = measure_wrong_bounds(accuracy=accuracy, slope=slope, labels=labels, target=target, levels=levels)
     assert wrong <= MOST_WRONG

@@ -1,4 +1,4 @@
-"""choices.py: what a ladder and a threshold publish, and what that costs."""
+"""choices.py: what a ladder with a threshold publishes, and what that costs."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -62,13 +62,13 @@ def test_refused_answer_above_an_accepted_one_leaves_the_accepted_one():
 
 
 def test_refused_answer_on_a_ladder_below_the_whole_image_is_followed_by_the_whole_image():
-    """As in a run."""
+    """A run does the same."""
     published = follow(Choice((0,)), REFUSED, SURER, SURE)
     assert (published.reading, published.image_tokens, published.confidence) == (SURE, 1600 + 6400, 0.9)
 
 
 def test_answer_that_does_not_fit_the_schema_ends_the_document():
-    """As in a run, which asks again and climbs for the refusal of a value only."""
+    """A run asks again, and climbs only when a value is refused."""
     failed = replace(reading(accepted=False), climbs=False)
     published = follow(Choice((0, 2)), failed, SURER, SURE)
     assert (published.reading, published.confidence, published.image_tokens) == (failed, None, 1600)
@@ -77,17 +77,17 @@ def test_answer_that_does_not_fit_the_schema_ends_the_document():
     assert (published.reading, published.image_tokens) == (UNSURE, 1600 + 3200)
 
 
-def test_document_without_an_accepted_answer_is_wrong_and_paid():
+def test_document_without_an_accepted_answer_has_its_last_reading_and_all_its_tokens():
     refused = reading(rung=2, accepted=False)
     published = follow(Choice((0, 2)), REFUSED, SURER, refused)
     assert (published.reading, published.confidence, published.image_tokens) == (refused, None, 8000)
 
 
 def test_rung_that_sends_the_same_pictures_is_paid_once():
-    same = replace(UNSURE, rung=1)
-    published = follow(Choice((0, 1, 2), 0.5), UNSURE, same, SURE)
+    same_pictures = replace(UNSURE, rung=1)
+    published = follow(Choice((0, 1, 2), 0.5), UNSURE, same_pictures, SURE)
     assert (published.reading, published.image_tokens) == (SURE, 8000)
-    assert follow(Choice((0, 1), 0.5), UNSURE, same, SURE).image_tokens == 1600
+    assert follow(Choice((0, 1), 0.5), UNSURE, same_pictures, SURE).image_tokens == 1600
 
 
 def test_answer_that_agrees_with_an_earlier_one_is_sure():
@@ -101,20 +101,20 @@ def test_answer_that_agrees_with_an_earlier_one_is_sure():
 
 
 def test_rung_that_sends_the_same_pictures_agrees_with_nothing():
-    same = replace(UNSURE, rung=1)
-    published = follow(Choice((0, 1, 2), 0.5, agree=True), UNSURE, same, SURE, agree_on=["total"])
+    same_pictures = replace(UNSURE, rung=1)
+    published = follow(Choice((0, 1, 2), 0.5, agree=True), UNSURE, same_pictures, SURE, agree_on=["total"])
     assert published.reading is SURE
 
 
-def test_score_is_told_from_which_answer_the_document_climbed():
-    seen = []
+def test_score_gets_the_answer_from_which_the_document_climbed():
+    rungs = []
 
-    def score(read, lower):
-        seen.append((read.rung, lower and lower.rung))
+    def score(answer, lower):
+        rungs.append((answer.rung, lower and lower.rung))
         return {"total": 0.1}
 
     publish(Choice((0, 1, 2), 0.5), LabelledReadings("a.jpg", (REFUSED, SURER, SURE)), score)
-    assert seen == [(1, None), (2, 1)]
+    assert rungs == [(1, None), (2, 1)]
 
 
 def test_summary_counts_documents_fields_and_tokens_against_faithful():
@@ -142,7 +142,7 @@ def test_unknown_price_makes_the_cost_unknown():
     assert result.cost_usd is None
 
 
-def test_choices_are_all_ladders_plain_with_thresholds_and_with_agreement():
+def test_list_choices_has_all_ladders_plain_confident_and_with_agreement():
     documents = draw_documents(12, errors=(0.3, 0.1, 0))
     choices = list_choices(documents, score_by_token, ["total"])
     assert {(choice.ladder, choice.kind) for choice in choices} == {
@@ -152,7 +152,7 @@ def test_choices_are_all_ladders_plain_with_thresholds_and_with_agreement():
     assert not any(choice.agree for choice in list_choices(documents, score_by_token))
 
 
-def test_thresholds_part_neighbouring_confidences():
+def test_thresholds_lie_between_neighbouring_confidences():
     documents = draw_documents(100, errors=(0.3, 0))
     thresholds = list_thresholds(documents, score_by_token, most=9)
     below = [
@@ -165,7 +165,7 @@ def test_thresholds_part_neighbouring_confidences():
     assert list_thresholds(draw_documents(1, errors=(0, 0)), score_by_token) == []
 
 
-def test_front_holds_what_no_choice_beats():
+def test_front_has_the_choices_that_no_other_beats():
     documents = draw_documents(60, errors=(0.4, 0.2, 0))
     results = [
         summarize(choice, [publish(choice, document, score_by_token) for document in documents], documents)

@@ -1,4 +1,4 @@
-"""field_comparers.py, field_matchers.py and row_matching.py: which values count as read right, by the type of the field."""
+"""field_comparers.py, field_matchers.py and row_matching.py: which values are right, by the type of the field."""
 
 import enum
 from datetime import date, datetime, time
@@ -28,7 +28,7 @@ class Colour(enum.Enum):
 
 
 class Handle:
-    """A type that pydantic does not know."""
+    """A type without a schema of pydantic."""
 
 
 class Row(BaseModel):
@@ -74,7 +74,7 @@ class Everything(BaseModel):
         return 2
 
 
-def compare(field, read, true):
+def compare_values(field, read, true):
     return build_comparers(Everything, [field])[field].compare(read, true)
 
 
@@ -99,7 +99,7 @@ RIGHT = [
     ("mixed", 12, "12"),
     ("pairs", {"a": 1, "b": 2}, '{"b": 2, "a": 1.0}'),
     ("row", Row(name="x", amount=1), {"name": "X", "amount": "1.00"}),
-    ("row", Row(name="x", amount=1), {"name": "X"}),  # the label leaves the amount out
+    ("row", Row(name="x", amount=1), {"name": "X"}),  # the label has no amount
     ("rows", [Row(name="x"), Row(name="y")], [{"name": "Y"}, {"name": "X"}]),
     ("rows", [], None),
     ("names", ("b", "a"), ["a", "b"]),
@@ -130,14 +130,14 @@ def test_kind_of_a_field_is_that_of_its_annotation(field, kind):
 
 
 @pytest.mark.parametrize(("field", "read", "true"), RIGHT)
-def test_equal_values_in_other_writings_are_right(field, read, true):
-    match = compare(field, read, true)
+def test_equal_values_in_other_notations_are_right(field, read, true):
+    match = compare_values(field, read, true)
     assert (match.right, match.similarity) == (True, 1)
 
 
 @pytest.mark.parametrize(("field", "read", "true"), WRONG)
-def test_other_values_are_wrong(field, read, true):
-    match = compare(field, read, true)
+def test_different_values_are_wrong(field, read, true):
+    match = compare_values(field, read, true)
     assert not match.right
     assert match.similarity < 1
 
@@ -147,34 +147,35 @@ def test_optional_and_annotated_types_have_the_matcher_of_their_type():
     assert (comparers["code"].matcher, comparers["amount"].matcher) == (TEXT, NUMBER)
 
 
-def test_null_is_told_from_a_value_on_both_sides():
+def test_match_tells_which_side_is_null():
     assert [
-        (match.read_null, match.true_null) for match in (compare("text", "x", None), compare("text", None, "x"))
+        (match.read_null, match.true_null)
+        for match in (compare_values("text", "x", None), compare_values("text", None, "x"))
     ] == [
         (False, True),
         (True, False),
     ]
 
 
-def test_missing_and_invented_rows_are_counted_apart():
+def test_missing_and_invented_rows_are_counted_separately():
     true = [{"name": "coffee", "amount": 3}, {"name": "tea", "amount": 2}, {"name": "cake", "amount": 5}]
     read = [Row(name="cake", amount=5), Row(name="coffee", amount=4), Row(name="service", amount=1)]
-    match = compare("rows", read, true)
+    match = compare_values("rows", read, true)
     assert (match.right, match.rows, match.missing_rows, match.invented_rows) == (False, 3, 1, 1)
     assert match.similarity == pytest.approx((1 + 0.5 + 0) / 3)
 
 
 def test_row_with_one_wrong_value_is_neither_missing_nor_invented():
-    match = compare("rows", [Row(name="coffee", amount=4)], [{"name": "coffee", "amount": 3}])
+    match = compare_values("rows", [Row(name="coffee", amount=4)], [{"name": "coffee", "amount": 3}])
     assert (match.right, match.missing_rows, match.invented_rows) == (False, 0, 0)
 
 
-def test_fields_that_neither_row_has_make_rows_no_more_similar():
-    assert compare("row", Row(name="abcd"), {"name": "wxyz", "amount": None}).similarity == 0
+def test_fields_null_in_both_rows_do_not_raise_their_similarity():
+    assert compare_values("row", Row(name="abcd"), {"name": "wxyz", "amount": None}).similarity == 0
 
 
-def test_model_within_itself_is_compared_as_json():
-    assert compare(
+def test_recursive_model_is_compared_as_json():
+    assert compare_values(
         "row", Row(name="x", parts=[Row(name="y")]), {"name": "x", "parts": [{"parts": [], "name": "y"}]}
     ).right
 
@@ -195,7 +196,7 @@ def test_unknown_field_is_refused_with_the_nearest_name():
 )
 def test_true_value_of_another_type_is_refused(field, true):
     with pytest.raises(ConfigurationError, match=f"field '{field}': the true value"):
-        compare(
+        compare_values(
             field,
             None if field == "rows" else {"number": 1, "day": date(2018, 3, 22), "flag": True, "clock": time(1)}[field],
             true,

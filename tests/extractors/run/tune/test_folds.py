@@ -1,4 +1,4 @@
-"""folds.py: documents in folds."""
+"""folds.py: documents are split into folds of nearly equal size."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""intervals.py: exact and Wilson's intervals of a share, against published values and their laws."""
+"""intervals.py: exact and Wilson intervals of a share, compared with published values and with scipy."""
 
 import pytest
 from hypothesis import given
@@ -11,8 +11,8 @@ TRIALS = st.integers(1, 500)
 COUNTS = TRIALS.flatmap(lambda trials: st.tuples(st.integers(0, trials), st.just(trials)))
 
 
-def test_thirty_of_thirty_certify_nothing_near_99_percent():
-    """The exact one-sided bound is the 30th root of 0.05, the two-sided ones are lower."""
+def test_lower_bounds_of_thirty_successes_in_thirty_trials():
+    """The exact one-sided bound is the 30th root of 0.05; the two-sided bounds are lower."""
     assert lower_bound(30, 30) == pytest.approx(0.05 ** (1 / 30))
     assert clopper_pearson(30, 30).low == pytest.approx(0.025 ** (1 / 30))
     assert wilson(30, 30).low == pytest.approx(0.8865, abs=1e-4)

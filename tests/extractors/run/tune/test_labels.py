@@ -1,4 +1,4 @@
-"""Labels: how a file of truth meets the documents of a source, and what is refused before anything is sent."""
+"""labels.py: how a truth file is matched with the documents of a source, and which files are refused."""
 
 import json
 from datetime import date
@@ -21,13 +21,13 @@ LINES = [
 ]
 
 
-def labels(path):
-    """The labels of this file for four documents of receipts."""
+def read_truth(path):
+    """The labels of this file for four receipts."""
     return read_labels(str(path), load("receipt").model, DOCUMENTS)
 
 
-def write(folder, lines, name="truth.jsonl"):
-    """A file of truth with these lines."""
+def write_truth(folder, lines, name="truth.jsonl"):
+    """A truth file with these lines."""
     path = folder / name
     if name.endswith(".parquet"):
         pl.DataFrame(lines, infer_schema_length=None).write_parquet(path)
@@ -45,21 +45,21 @@ def write(folder, lines, name="truth.jsonl"):
 
 @pytest.mark.parametrize("name", ["truth.jsonl", "truth.csv", "truth.parquet"])
 def test_label_is_read_as_the_schema_reads_an_answer(tmp_path, name):
-    """Values become cells, names may be ends of paths, fields without a value are not scored."""
-    read = labels(write(tmp_path, LINES, name))
-    assert [label.document.document for label in read.labelled] == [
+    """Values become cells, names may be the ends of paths, and fields without a value are not scored."""
+    truth = read_truth(write_truth(tmp_path, LINES, name))
+    assert [label.document.document for label in truth.labelled] == [
         "/in/2025/a.jpg",
         "/in/2026/b.jpg",
         "/in/2026/c.jpg",
     ]
-    first, second, third = (dict(label.cells) for label in read.labelled)
+    first, second, third = (dict(label.cells) for label in truth.labelled)
     assert first == {"address": "1 High Street"} | ({"company": None} if name != "truth.parquet" else {})
     assert second == {"total": Decimal(3)}
     assert (third["total"], third["date"]) == (Decimal("8.20"), date(2018, 3, 22))
     assert third["line_items"][0]["amount"] == Decimal("8.20")
-    assert [label.draw for label in read.labelled] == ["doubtful", "random", "random"]
-    assert read.unlabelled == ("/in/2025/b.jpg",)
-    assert read.fields[0] in {"company", "address"}
+    assert [label.draw for label in truth.labelled] == ["doubtful", "random", "random"]
+    assert truth.unlabelled == ("/in/2025/b.jpg",)
+    assert truth.fields[0] in {"company", "address"}
 
 
 A, C = {"uri": "a.jpg", "total": 1}, {"uri": "c.jpg", "total": 1}
@@ -84,10 +84,10 @@ A, C = {"uri": "a.jpg", "total": 1}, {"uri": "c.jpg", "total": 1}
         ([], "holds no labels"),
     ],
 )
-def test_truth_that_would_give_a_wrong_number_is_refused(tmp_path, lines, words):
-    """Each with the line, the value, and what is allowed."""
+def test_truth_file_with_an_ambiguous_unknown_or_invalid_label_is_refused(tmp_path, lines, words):
+    """The error names the line, the value and what is allowed."""
     with pytest.raises(ConfigurationError, match=words.replace("?", r"\?")):
-        labels(write(tmp_path, lines))
+        read_truth(write_truth(tmp_path, lines))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_truth_that_would_give_a_wrong_number_is_refused(tmp_path, lines, words)
         ("truth.jsonl", b"{", "line 1: is no JSON object"),
     ],
 )
-def test_file_of_another_form_is_refused(tmp_path, name, content, words):
+def test_malformed_truth_file_is_refused(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError, match=words):
-        labels(tmp_path / name)
+        read_truth(tmp_path / name)

@@ -1,4 +1,4 @@
-"""ranking.py: whether confidence ranks values, and from how many errors on that is said."""
+"""ranking.py: whether confidence ranks values, and how many errors that needs."""
 
 import random
 from itertools import pairwise
@@ -13,8 +13,8 @@ from extractors.run.tune.ranking import LEAST_ERRORS, ScoredValue, measure_auc, 
 VALUES = st.lists(st.tuples(st.sampled_from([0.1, 0.2, 0.5, 0.9]), st.booleans()), min_size=2, max_size=60)
 
 
-def score(errors, rights, *, informative=True, unknown=0):
-    """Values whose confidence says something, or nothing, of whether they are right."""
+def draw_values(errors, rights, *, informative=True, unknown=0):
+    """Values whose confidence is informative or not."""
     dice = random.Random(7)
     verdicts = [False] * errors + [True] * rights
     values = [ScoredValue(dice.random() / 2 + (right and informative) * 0.4, right) for right in verdicts]
@@ -28,33 +28,33 @@ def test_area_under_the_curve_is_that_of_scikit_learn(values):
     assert measure_auc(values) == pytest.approx(roc_auc_score(verdicts, confidences))
 
 
-def test_area_and_risk_are_not_told_from_29_errors():
-    ranking = rank_scores(score(LEAST_ERRORS - 1, 400))
+def test_ranking_is_unknown_with_29_errors():
+    ranking = rank_scores(draw_values(LEAST_ERRORS - 1, 400))
     assert (ranking.errors, ranking.auc, ranking.coverage, ranking.ranks) == (29, None, (), None)
     assert ranking.words == "cannot be told from 29 errors"
-    assert rank_scores(score(1, 400)).words == "cannot be told from 1 error"
+    assert rank_scores(draw_values(1, 400)).words == "cannot be told from 1 error"
 
 
-def test_area_and_risk_are_told_from_30_errors():
-    ranking = rank_scores(score(LEAST_ERRORS, 400))
+def test_ranking_is_measured_with_30_errors():
+    ranking = rank_scores(draw_values(LEAST_ERRORS, 400))
     assert ranking.auc > 0.9
     assert ranking.ranks is True
     assert (ranking.coverage[-1].coverage, ranking.coverage[-1].risk) == (1, pytest.approx(30 / 430))
 
 
-def test_confidence_that_says_nothing_cannot_rank():
-    ranking = rank_scores(score(60, 300, informative=False))
+def test_uninformative_confidence_does_not_rank():
+    ranking = rank_scores(draw_values(60, 300, informative=False))
     assert ranking.auc_interval.low < 0.5 < ranking.auc_interval.high
     assert ranking.ranks is False
     assert ranking.words.startswith("confidence cannot rank: area under the curve 0.")
 
 
-def test_values_of_unknown_confidence_are_counted_apart():
-    ranking = rank_scores(score(30, 300, unknown=5))
+def test_values_of_unknown_confidence_are_counted_separately():
+    ranking = rank_scores(draw_values(30, 300, unknown=5))
     assert (ranking.errors, ranking.rights, ranking.unknown) == (30, 300, 5)
 
 
-def test_nothing_is_said_of_no_values():
+def test_ranking_of_no_values_is_empty():
     ranking = rank_scores([])
     assert (ranking.ece, ranking.bins, ranking.words) == (None, (), "cannot be told from 0 errors")
 

@@ -1,4 +1,4 @@
-"""recommendation.py: the cheapest choice that loses next to nothing, and figures that do not flatter it."""
+"""recommendation.py: the cheapest choice at a small loss, and estimates of its accuracy without optimism."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from extractors.run.tune.choices import publish, summarize
 from extractors.run.tune.recommendation import Margins, recommend
 
 
-def test_confidence_that_announces_errors_saves_tokens_at_next_to_no_loss():
+def test_informative_confidence_saves_tokens_at_a_small_loss():
     recommendation = recommend(draw_documents(60, errors=(0.2, 0.1, 0)), score_by_token)
     assert recommendation.choice.kind == "confident"
     assert recommendation.expected.image_tokens_share < 0.5
@@ -17,7 +17,7 @@ def test_confidence_that_announces_errors_saves_tokens_at_next_to_no_loss():
     assert recommendation.fitted.accuracy_mean >= recommendation.expected.accuracy_mean - 0.02
 
 
-def test_confidence_that_says_nothing_saves_nothing_that_it_would_lose():
+def test_whole_image_is_recommended_for_an_uninformative_confidence():
     recommendation = recommend(draw_documents(60, errors=(0.5, 0.4, 0), informative=False), score_by_token)
     assert recommendation.fitted.image_tokens_share == 1
     assert recommendation.choice.ladder == (2,)
@@ -41,33 +41,39 @@ def test_field_may_be_worse_in_one_document_of_forty_and_not_in_more():
 
 
 def test_mean_may_be_worse_by_two_points_and_not_by_more():
-    """One document worse in each of three fields is 2.5 points of forty documents."""
+    """One wrong document in each of three fields is 2.5 points in forty documents."""
     documents = draw_documents(40, errors=(0, 0))
-    spoilt = [_spoil(document, FIELDS[place]) if place < 3 else document for place, document in enumerate(documents)]
-    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0)).choice.ladder == (1,)
-    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0, mean=0.025)).choice.ladder[0] == 0
+    documents_with_errors = [
+        _spoil(document, FIELDS[place]) if place < 3 else document for place, document in enumerate(documents)
+    ]
+    assert recommend(documents_with_errors, _score_nothing, margins=Margins(resamples=0)).choice.ladder == (1,)
+    assert (
+        recommend(documents_with_errors, _score_nothing, margins=Margins(resamples=0, mean=0.025)).choice.ladder[0] == 0
+    )
 
 
-def test_choice_that_is_acceptable_by_luck_is_not_recommended():
-    """A mean that is at its margin is beyond it in many resamples of the documents."""
+def test_choice_at_its_margin_is_not_recommended_after_resampling():
+    """Many resamples of the documents are beyond the margin."""
     documents = draw_documents(50, errors=(0, 0))
-    spoilt = [_spoil(document, FIELDS[place]) if place < 3 else document for place, document in enumerate(documents)]
-    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0)).choice.ladder[0] == 0
-    assert recommend(spoilt, _score_nothing, margins=Margins(resamples=0.8)).choice.ladder == (1,)
+    documents_with_errors = [
+        _spoil(document, FIELDS[place]) if place < 3 else document for place, document in enumerate(documents)
+    ]
+    assert recommend(documents_with_errors, _score_nothing, margins=Margins(resamples=0)).choice.ladder[0] == 0
+    assert recommend(documents_with_errors, _score_nothing, margins=Margins(resamples=0.8)).choice.ladder == (1,)
 
 
-def test_of_choices_that_lose_alike_and_cost_nearly_the_same_the_cheapest_is_taken():
+def test_cheapest_of_equally_good_choices_is_recommended():
     fitted = recommend(draw_documents(60, errors=(0, 0, 0)), score_by_token).fitted
     assert fitted.stopped_at == {0: 60}
 
 
-def test_figures_of_cross_validation_do_not_flatter():
-    """On documents that were not there, the loss is at most what was announced, on average over draws."""
+def test_cross_validated_accuracy_is_at_most_that_of_unseen_documents():
+    """The mean difference over three draws is at most one point."""
     gaps = []
     for seed in range(3):
         documents = draw_documents(140, errors=(0.3, 0.1, 0.05), seed=seed)
-        seen, unseen = documents[:40], documents[40:]
-        recommendation = recommend(seen, score_by_token)
+        documents_fitted, unseen = documents[:40], documents[40:]
+        recommendation = recommend(documents_fitted, score_by_token)
         publications = [publish(recommendation.choice, document, score_by_token) for document in unseen]
         actual = summarize(recommendation.choice, publications, unseen)
         gaps.append(recommendation.expected.accuracy_mean - actual.accuracy_mean)

@@ -1,4 +1,4 @@
-"""What a tuning is asked for."""
+"""request.py: tuning requests that are refused."""
 
 import pytest
 
@@ -7,10 +7,9 @@ from extractors.run.tune.request import TruthFile, TuneRequest
 
 
 @pytest.mark.parametrize(
-    ("fields", "named"),
+    ("fields", "words"),
     [({"target": 0.0}, "target 0.0"), ({"target": 1.0}, "target 1.0"), ({"apply": True, "from_rows": True}, "--apply")],
 )
-def test_request_refuses_what_cannot_be_done(fields, named):
-    """A target that is no share between 0 and 1, and storing what is not tried."""
-    with pytest.raises(ConfigurationError, match=named):
+def test_request_refuses_a_target_outside_0_and_1_and_apply_from_rows(fields, words):
+    with pytest.raises(ConfigurationError, match=words):
         TuneRequest(TruthFile("truth.jsonl"), **fields)

@@ -1,4 +1,4 @@
-"""score_fit.py: how many errors a score needs, and that it is measured on documents that it has not seen."""
+"""score_fit.py: how many errors fitting a score needs, and its evaluation on documents outside the fit."""
 
 import math
 import random
@@ -24,7 +24,7 @@ from extractors.validate.score import AGREEMENT_SIGNALS, TOKEN_SIGNALS, Score
 
 
 def draw_document(number, wrong, dice, *, kinds=("text", "text", "text"), spread=1.5):
-    """A document read at two rungs: fields in `wrong` are wrong at both, with lower token probabilities and no agreement."""
+    """A document read at two rungs; fields in `wrong` are wrong at both, with lower token probabilities and no agreement."""
     readings = []
     for rung in range(2):
         read = reading(f"{number}.jpg", rung, right=[name for name in FIELDS if name not in wrong])
@@ -40,7 +40,7 @@ def draw_document(number, wrong, dice, *, kinds=("text", "text", "text"), spread
 
 
 def _draw_logprobs(dice, centre, spread):
-    """Least, mean and first announce an error, each with an error of its own."""
+    """Log probabilities of a value: least, mean and first have independent noise."""
     least, mean, first = (-math.exp(dice.gauss(math.log(-centre), spread)) for _ in range(3))
     return least, mean, first, least * 2, 5, 0.99
 
@@ -51,14 +51,14 @@ def draw_documents(count, errors, seed=5, **options):
     return [draw_document(number, ["company"] if number < errors else [], dice, **options) for number in range(count)]
 
 
-def test_errors_are_counted_once_a_field_of_a_document():
+def test_verdicts_are_counted_once_a_field_of_a_document():
     assert count_verdicts(list_examples(draw_documents(20, 7))) == (7, 53)
 
 
-@pytest.mark.parametrize(("errors", "fitted"), [(9, False), (10, True)])
-def test_score_is_fitted_from_ten_errors_on(errors, fitted):
+@pytest.mark.parametrize(("errors", "is_fitted"), [(9, False), (10, True)])
+def test_score_is_fitted_from_ten_errors_on(errors, is_fitted):
     score = fit_scores(draw_documents(40, errors)).score
-    assert (score.pooled is not None) is fitted
+    assert (score.pooled is not None) is is_fitted
     assert score.errors == errors
 
 
@@ -71,10 +71,10 @@ def test_score_is_not_fitted_from_fewer_than_ten_right_values():
     assert fit_scores(company).score.pooled is None
 
 
-@pytest.mark.parametrize(("errors", "own"), [(29, set()), (30, {"text"})])
-def test_kind_has_a_model_of_its_own_from_thirty_errors_on(errors, own):
+@pytest.mark.parametrize(("errors", "kinds"), [(29, set()), (30, {"text"})])
+def test_kind_has_a_model_of_its_own_from_thirty_errors_on(errors, kinds):
     score = fit_scores(draw_documents(70, errors, kinds=("text", "date", "number"))).score
-    assert set(score.by_kind) == own
+    assert set(score.by_kind) == kinds
     assert score.kinds == {"company": "text", "date": "date", "total": "number"}
 
 
@@ -92,15 +92,15 @@ def test_score_of_more_signals_ranks_above_token_probability_alone():
     }  # fmt: skip
 
 
-def test_score_that_ranks_no_better_than_token_probability_is_given_up():
-    """Where all signals are the least token probability, a model of them can add nothing."""
+def test_score_that_ranks_no_better_than_token_probability_is_discarded():
+    """All signals equal the least token probability, so a model of them adds nothing."""
     documents = [_with_one_signal(document) for document in draw_documents(60, 30)]
     assert fit_scores(documents).score == fit_scores(documents).held_out["0.jpg"]
     assert fit_scores(documents).score.pooled is None
 
 
-def test_score_leaves_out_signals_that_say_nothing_of_the_labels():
-    """The pictures' quality is drawn at random."""
+def test_score_leaves_out_uninformative_signals():
+    """The quality of the pictures is random."""
     fit = fit_scores(draw_documents(60, 30))
     assert fit.score.pooled.signals == (*TOKEN_SIGNALS, *AGREEMENT_SIGNALS)
     assert {score.pooled.signals for score in fit.held_out.values()} == {fit.score.pooled.signals}
@@ -115,18 +115,18 @@ def test_ablation_leaves_out_signals_that_were_not_measured():
     }
 
 
-def test_ablation_says_nothing_from_29_errors():
+def test_ablation_is_empty_with_29_errors():
     assert ablate_signals(draw_documents(60, 29)) == {}
 
 
-def test_document_is_scored_by_the_score_that_has_not_seen_it():
-    """Labels drawn at random cannot be ranked: a score that had seen them would rank them."""
+def test_document_is_scored_by_a_score_fitted_without_it():
+    """The labels are random, so only a score that was fitted with them ranks them."""
     dice = random.Random(2)
     documents = [draw_document(number, [], dice) for number in range(30)]
     shuffled = [_relabel(document, dice) for document in documents]
     examples = list_examples(shuffled)
-    seen = list_scored(shuffled, lambda *pair: score_reading(fit_score(examples), *pair))
-    assert measure_auc(seen) > 0.6
+    scored = list_scored(shuffled, lambda *pair: score_reading(fit_score(examples), *pair))
+    assert measure_auc(scored) > 0.6
     assert ablate_signals(shuffled)["all"] < 0.55
 
 
@@ -134,8 +134,8 @@ def test_unaccepted_readings_and_same_pictures_are_no_examples():
     document = draw_documents(1, 0)[0]
     lower, upper = document.readings
     refused = LabelledReadings("0.jpg", (replace(lower, accepted=False), upper))
-    same = LabelledReadings("0.jpg", (lower, replace(upper, call=lower.call)))
-    assert len(list_examples([refused])) == len(list_examples([same])) == len(FIELDS)
+    same_pictures = LabelledReadings("0.jpg", (lower, replace(upper, call=lower.call)))
+    assert len(list_examples([refused])) == len(list_examples([same_pictures])) == len(FIELDS)
 
 
 def test_examples_of_a_value_weigh_one_together():
@@ -187,7 +187,7 @@ def _with_one_signal(document):
 
 
 def _relabel(document, dice):
-    """The document with verdicts that nothing announces, the same at each rung."""
+    """The document with random verdicts, the same at each rung."""
     verdicts = {name: dice.random() < 0.5 for name in FIELDS}
     return replace(
         document,

@@ -1,4 +1,4 @@
-"""text_similarity.py: which texts count as read right."""
+"""text_similarity.py: which texts count as the same."""
 
 import pytest
 from hypothesis import given
@@ -19,25 +19,25 @@ OTHER = [
     (
         "12, Jalan Tampoi 7/4, Kawasan Perindustrian",
         "12, Jalan Tampoi 7/5, Kawasan Perindustrian",
-    ),  # a digit, in a text that is otherwise nearly the same
+    ),  # one digit differs
     ("OLD TOWN KOPITAM", "OLD TOWN KOPITAM SDN BHD"),
-    ("カ", "ガ"),  # the mark is a part of the letter
+    ("カ", "ガ"),  # the mark belongs to the letter
     ("***", "+"),
 ]
 
 
-def same(read, true):
+def is_same(read, true):
     return is_same_text(read, true, text_similarity(read, true))
 
 
 @pytest.mark.parametrize(("read", "true"), SAME)
-def test_texts_that_a_reader_takes_for_the_same_are_right(read, true):
-    assert same(read, true)
+def test_texts_that_differ_in_case_punctuation_width_or_one_letter_are_the_same(read, true):
+    assert is_same(read, true)
 
 
 @pytest.mark.parametrize(("read", "true"), OTHER)
-def test_texts_that_a_reader_can_take_for_another_are_wrong(read, true):
-    assert not same(read, true)
+def test_texts_that_differ_in_a_digit_a_word_or_a_short_text_are_different(read, true):
+    assert not is_same(read, true)
 
 
 @given(st.text(), st.text())
@@ -48,10 +48,10 @@ def test_similarity_is_symmetric_and_one_for_equal_folds_only(read, true):
 
 
 @given(st.text())
-def test_folding_twice_changes_nothing(text):
+def test_fold_text_is_idempotent(text):
     assert fold_text(fold_text(text)) == fold_text(text)
 
 
 @given(st.text())
-def test_case_and_outer_whitespace_do_not_count(text):
+def test_fold_text_ignores_case_and_outer_whitespace(text):
     assert fold_text(f" {text}\n") == fold_text(text)

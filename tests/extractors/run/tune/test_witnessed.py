@@ -1,4 +1,4 @@
-"""witnessed.py: what the signals of the witness add to a score, and that a run evaluates it as the tuning did."""
+"""witnessed.py: what the signals of the witness add to a score, and that a run evaluates it as the tuning does."""
 
 import math
 import random
@@ -28,7 +28,7 @@ PRICES = ReviewPrices(0.5, 20)
 
 
 def draw_document(number, wrong, dice, *, sees_errors, looks):
-    """A document read at two rungs, whose token probabilities say little; the witness sees right values, and some wrong ones."""
+    """A document read at two rungs with uninformative token probabilities; the witness sees right values and some wrong ones."""
     readings = []
     for rung in range(2):
         read = reading(f"{number}.jpg", rung, right=[name for name in FIELDS if name not in wrong])
@@ -53,13 +53,13 @@ def draw_documents(count=60, errors=30, *, sees_errors=True, looks=True):
 
 
 def analyze(documents, prices=None):
-    without = fit_scores(documents)
-    recommendation = recommend(documents, without.scorer(), prices=prices)
-    return analyze_witnessed(documents, without, recommendation, 0.8, prices)
+    plain_fit = fit_scores(documents)
+    recommendation = recommend(documents, plain_fit.scorer(), prices=prices)
+    return analyze_witnessed(documents, plain_fit, recommendation, 0.8, prices)
 
 
 def test_ablation_has_a_line_for_the_witness():
-    """The score with its signals ranks better than all others do without them."""
+    """The score with its signals ranks better than the score with all others."""
     areas = ablate_signals(draw_documents())
     assert areas["all"] > areas["all without witness"] + 0.05
     assert areas["witness"] > areas["tokens"]
@@ -72,7 +72,7 @@ def test_ablation_has_no_line_for_a_witness_that_did_not_look():
 
 
 def test_score_with_the_witness_is_fitted_where_it_ranks_better(fit):
-    """It has its signals; the score that decides who climbs has none of them."""
+    """The score that decides which documents climb has no signal of the witness."""
     measured = fit.measured
     assert set(WITNESS_SIGNALS) <= set(measured.fit.score.pooled.signals)
     assert measured.ranking.auc > 0.8
@@ -82,18 +82,18 @@ def test_score_with_the_witness_is_fitted_where_it_ranks_better(fit):
 
 
 @pytest.mark.parametrize("documents", [draw_documents(sees_errors=False), draw_documents(errors=9)])
-def test_score_with_the_witness_is_given_up_where_it_adds_nothing(documents):
-    """Where it sees wrong values as often as right ones, and from nine errors."""
+def test_score_with_the_witness_is_discarded_where_it_adds_nothing(documents):
+    """The witness sees wrong values as often as right ones, or there are nine errors."""
     assert analyze(documents) is None
     assert "changes no confidence" in " ".join(WitnessedView().lines())
 
 
 def test_publication_is_scored_again_beside_the_reading_from_which_it_climbed():
-    """The answer and its cost stay; a document that failed has no confidence."""
+    """It keeps its answer and its tokens; a failed document has no confidence."""
     lower, upper = draw_documents(1)[0].readings
     published = Publication(upper, 100, None, {"company": 0.1}, lower)
-    again = score_again(published, lambda read, below: {"company": float(below is lower)})
-    assert (again.reading, again.image_tokens, again.confidences) == (upper, 100, {"company": 1.0})
+    rescored = score_again(published, lambda read, below: {"company": float(below is lower)})
+    assert (rescored.reading, rescored.image_tokens, rescored.confidences) == (upper, 100, {"company": 1.0})
     failed = Publication(replace(upper, accepted=False), 100, None)
     assert score_again(failed, lambda *_: {"company": 1.0}) is failed
 
@@ -117,7 +117,7 @@ agreements = st.one_of(st.none(), st.dictionaries(st.sampled_from(FIELDS), st.bo
 
 @pytest.fixture(scope="module")
 def fit():
-    """A score with signals of the witness, and what a run reads of it after it was stored."""
+    """A score with signals of the witness, and the stored tuning as a run reads it."""
     measured = analyze(draw_documents(), PRICES)
     protocol = TuningProtocol(
         endpoint="e", model="m", schema_name="s", schema_hash="h", prompt_hash="p", mode="json_schema"
@@ -132,24 +132,29 @@ def fit():
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(evidence, sightings, agreements, qualities)
-def test_run_evaluates_the_stored_score_as_the_tuning_does(fit, make, fields, seen, agreed, quality):
-    """The same confidence of every field, from what the witness saw to what is published."""
-    read = replace(reading("new.jpg"), evidence=Evidence(fields).with_sightings(seen).fields, quality=quality)
+def test_run_evaluates_the_stored_score_as_the_tuning_does(fit, make, fields, found_sightings, agreed, quality):
+    """Every field has the same confidence, from the sightings to the published evidence."""
+    read = replace(
+        reading("new.jpg"), evidence=Evidence(fields).with_sightings(found_sightings).fields, quality=quality
+    )
     lower = replace(
         reading("new.jpg"), answers={name: read.answers[name] if same else "" for name, same in (agreed or {}).items()}
     )
     expected = score_reading(fit.measured.fit.score, read, lower if agreed is not None else None)
     answer = make.accept(evidence=Evidence(fields), agreed=agreed, qualities=(quality,))
-    weighed = weigh_sightings(answer, seen, fit.stored.witnessed)
+    weighed = weigh_sightings(answer, found_sightings, fit.stored.witnessed)
     assert {field.field: field.confidence for field in weighed.fields} == expected
 
 
-def test_stored_score_with_the_witness_is_for_runs_that_look_at_every_document(fit):
-    """Another run says that it uses the one without, and has neither its certificate nor its threshold."""
+def test_stored_score_with_the_witness_is_used_only_in_runs_with_witness_all(fit):
+    """Another run says that it uses the score without the witness, and has no certificate and no threshold of it."""
     assert "its score with the witness" in fit.stored.description
-    without = select_tuning(
+    plain_tuning = select_tuning(
         fit.stored.tuning.model_dump_json(), fit.stored.tuning.protocol, "formula", policy=None, climb_below=None
     )
-    assert without.witnessed is None
-    assert "--witness all" in without.description
-    assert (fit.stored.doubtful_below, without.doubtful_below) == (fit.measured.review.review_below or math.inf, None)
+    assert plain_tuning.witnessed is None
+    assert "--witness all" in plain_tuning.description
+    assert (fit.stored.doubtful_below, plain_tuning.doubtful_below) == (
+        fit.measured.review.review_below or math.inf,
+        None,
+    )

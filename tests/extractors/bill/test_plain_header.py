@@ -101,21 +101,21 @@ def test_plain_header_of_an_odd_file_is_none(data):
 @pytest.mark.parametrize("name", ORDINARY)
 def test_plain_header_of_a_damaged_file_equals_that_of_pillow_or_is_none(name):
     """The file has a changed, an inserted or a missing byte, or is cut."""
-    chance, whole = random.Random(name), ORDINARY[name]
+    chance, original = random.Random(name), ORDINARY[name]
     wrong = []
     for _, kind in product(range(40), ("change", "insert", "remove", "cut")):
-        place = chance.randrange(min(len(whole), 700))
+        place = chance.randrange(min(len(original), 700))
         byte = bytes([chance.choice([0, 1, 2, 8, 255, chance.randrange(256)])])
-        rest = {
-            "change": byte + whole[place + 1 :],
-            "insert": byte + whole[place:],
-            "remove": whole[place + 1 :],
+        remainder = {
+            "change": byte + original[place + 1 :],
+            "insert": byte + original[place:],
+            "remove": original[place + 1 :],
             "cut": b"",
         }
-        data = whole[:place] + rest[kind]
-        plain = read_plain(data)
-        if plain is not None and plain != (pillow := read_as_pillow(data)):
-            wrong.append((kind, place, byte, plain, pillow))
+        data = original[:place] + remainder[kind]
+        plain_header = read_plain(data)
+        if plain_header is not None and plain_header != (pillow := read_as_pillow(data)):
+            wrong.append((kind, place, byte, plain_header, pillow))
     assert wrong == []
 
 

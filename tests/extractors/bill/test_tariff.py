@@ -15,9 +15,9 @@ PHOTO = Size(4032, 3024)  # formula and table 6404, qwen2 15554: the largest of 
 SMALL = Size(800, 600)  # formula 1601, table 6404
 
 
-def make_tariff(name="table", price=PRICE, **more):
+def make_tariff(name="table", price=PRICE, **fields):
     """A tariff of this rule with a prompt of 400 bytes; 300 output tokens are expected, 2048 the maximum."""
-    return Tariff(get_rule(name), price, 400, 100, 300, 2048, **more)
+    return Tariff(get_rule(name), price, 400, 100, 300, 2048, **fields)
 
 
 def make_step(size, name="table"):

@@ -32,8 +32,8 @@ def make_profile(primaries, space=b"RGB ", gamma=563 / 256):
     head = bytearray(128)
     head[8:12], head[12:16], head[16:20], head[20:24] = b"\2\x40\0\0", b"mntr", space, b"XYZ "
     head[36:40], head[68:80] = b"acsp", encode_fixed(0.9642) + encode_fixed(1) + encode_fixed(0.8249)
-    whole = bytes(head) + table + body
-    return struct.pack(">I", len(whole)) + whole[4:]
+    profile_bytes = bytes(head) + table + body
+    return struct.pack(">I", len(profile_bytes)) + profile_bytes[4:]
 
 
 P3 = make_profile([(0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407)])

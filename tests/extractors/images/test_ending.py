@@ -72,9 +72,9 @@ def test_picture_whose_end_is_zeros_is_rejected(form, part, share):
     """An interrupted copy or download leaves such a file, and a decoder draws a flat area there."""
     data = WHOLE[form]
     end = data.rindex(b"\xff\xd9") + 2 if form == "PDF" else len(data)
-    cut = round(end * part)
+    first_zero = round(end * part)
     with pytest.raises(DocumentError) as rejected:
-        send(data[:cut] + bytes(end - cut) + data[end:], share)
+        send(data[:first_zero] + bytes(end - first_zero) + data[end:], share)
     assert rejected.value.kind == "unreadable"
 
 
@@ -94,6 +94,6 @@ def test_jpeg_in_a_pdf_without_its_end_marker_is_drawn():
 
 @given(st.integers(3, 20_000), st.booleans())
 def test_jpeg_without_its_last_pixels_is_cut_and_without_its_end_marker_is_not(missing, progressive):
-    whole = PROGRESSIVE if progressive else WHOLE["JPEG"]
-    assert not is_cut(whole[:-2])
-    assert is_cut(whole[: -2 - missing])
+    jpeg = PROGRESSIVE if progressive else WHOLE["JPEG"]
+    assert not is_cut(jpeg[:-2])
+    assert is_cut(jpeg[: -2 - missing])

@@ -69,11 +69,11 @@ CHOICES = [
 ]
 
 
-@pytest.mark.parametrize(("policy", "name", "size", "action", "reason", "rung", "sent", "tokens"), CHOICES)
-def test_choice_has_action_reason_rung_size_and_tokens(policy, name, size, action, reason, rung, sent, tokens):
+@pytest.mark.parametrize(("policy", "name", "size", "action", "reason", "rung", "sent_size", "tokens"), CHOICES)
+def test_choice_has_action_reason_rung_size_and_tokens(policy, name, size, action, reason, rung, sent_size, tokens):
     choice = choose_page(size, policy, name)
     assert (choice.action, choice.reason) == (action, reason)
-    assert choice.ladder[0] == LadderStep(rung, Size(*sent), tokens)
+    assert choice.ladder[0] == LadderStep(rung, Size(*sent_size), tokens)
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_ladder_has_the_rungs_of_its_rule(name, size, rungs):
 @pytest.mark.parametrize("size", [(4032, 3024), (600, 400), (3000, 500)])
 def test_faithful_has_one_rung(name, size):
     """The first image is the whole one, so there is no rung to climb to."""
-    own = get_rule(name).tokens(Size(*size))
-    assert [(step.rung, step.tokens) for step in choose_page(size, "faithful", name).ladder] == [(own, own)]
+    tokens = get_rule(name).tokens(Size(*size))
+    assert [(step.rung, step.tokens) for step in choose_page(size, "faithful", name).ladder] == [(tokens, tokens)]
 
 
 @given(size=sizes, name=names)

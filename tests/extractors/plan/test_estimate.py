@@ -226,8 +226,8 @@ def test_new_estimate_has_zeros_in_all_fields():
 
 def test_price_of_the_server_replaces_the_shipped_one(pictures):
     """The server's list is current."""
-    served = Price(Decimal(1), Decimal(1))
-    assert find_price(build_config(pictures, model=KIMI), {KIMI: served}, free=False) == served
+    server_price = Price(Decimal(1), Decimal(1))
+    assert find_price(build_config(pictures, model=KIMI), {KIMI: server_price}, free=False) == server_price
 
 
 def test_local_ocr_is_free_with_any_price_of_the_server(pictures):
@@ -256,11 +256,12 @@ def test_sampled_estimate_counts_all_documents_and_has_intervals_around_its_cost
     assert (fields["documents"], fields["images"], fields["sampled"]) == (40, 40, True)
     assert sum(fields["actions"].values()) == 40
     assert 40 * 1601 < fields["tokens"]["formula"] < 40 * 3202
-    whole = estimate(EstimateInputs(config, price)).as_json()["cost_usd"]
+    full_costs = estimate(EstimateInputs(config, price)).as_json()["cost_usd"]
     assert all(
-        fields["interval_usd"][name][0] <= fields["cost_usd"][name] <= fields["interval_usd"][name][1] for name in whole
+        fields["interval_usd"][name][0] <= fields["cost_usd"][name] <= fields["interval_usd"][name][1]
+        for name in full_costs
     )
-    assert fields["interval_usd"]["expected"][0] < whole["expected"] < fields["interval_usd"]["expected"][1]
+    assert fields["interval_usd"]["expected"][0] < full_costs["expected"] < fields["interval_usd"]["expected"][1]
 
 
 def test_sample_larger_than_the_source_is_no_sample(pictures):

@@ -88,9 +88,9 @@ def test_reason_names_expected_and_highest_cost_documents_schema_and_model(confi
     ] == []
 
 
-@pytest.mark.parametrize(("high", "named"), [("0.02", "$0.02"), (None, "maker/model")])
-def test_reason_names_the_cost_or_the_model_of_unknown_price(config, high, named):
-    assert named in approval_reason(config(), build_costs(high))
+@pytest.mark.parametrize(("high", "words"), [("0.02", "$0.02"), (None, "maker/model")])
+def test_reason_names_the_cost_or_the_model_of_unknown_price(config, high, words):
+    assert words in approval_reason(config(), build_costs(high))
 
 
 def test_costs_up_to_the_limit_need_no_approval(config):

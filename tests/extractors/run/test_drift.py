@@ -43,9 +43,11 @@ def test_drift_names_a_field_that_was_never_null_before():
 
 def test_null_shares_are_of_accepted_documents():
     """A failed document has no fields."""
-    before = build_runs({"accepted": 0.5})
+    earlier_runs = build_runs({"accepted": 0.5})
     today = replace(USUAL, accepted=0.5, nulls={"shop": 0.5, "total": 0.01})
-    assert find_drift(today, before) == ["shop is null in 50.0 % of 500 rows; it was in 0.0 % of them in the last run"]
+    assert find_drift(today, earlier_runs) == [
+        "shop is null in 50.0 % of 500 rows; it was in 0.0 % of them in the last run"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -74,9 +76,9 @@ def test_null_shares_are_of_accepted_documents():
 )
 def test_drift_names_shares_and_cost_above_or_below_their_range(change, sentence):
     """The cost may leave its range by a fifth."""
-    before = build_runs({"accepted": 0.97}, {"accepted": 0.99, "cost": Decimal("0.002")})
+    earlier_runs = build_runs({"accepted": 0.97}, {"accepted": 0.99, "cost": Decimal("0.002")})
     today = replace(USUAL, accepted=0.98)
-    assert find_drift(replace(today, **change), before) == ([sentence] if sentence else [])
+    assert find_drift(replace(today, **change), earlier_runs) == ([sentence] if sentence else [])
 
 
 def test_drift_lists_fields_then_shares_then_cost():
@@ -93,8 +95,8 @@ def test_values_unknown_in_earlier_runs_are_no_drift():
 
 def test_drift_compares_only_with_runs_that_have_the_value():
     """A field that two of three earlier runs have is compared with those two."""
-    before = build_runs({}, {"nulls": {}}, {"nulls": {"total": 0.0}})
-    assert find_drift(replace(USUAL, nulls={"total": 0.5}), before) == [
+    earlier_runs = build_runs({}, {"nulls": {}}, {"nulls": {"total": 0.0}})
+    assert find_drift(replace(USUAL, nulls={"total": 0.5}), earlier_runs) == [
         "total is null in 50.0 % of 1,000 rows; it was in 0.0 % to 1.0 % of them in the last 2 runs"
     ]
 
@@ -147,13 +149,13 @@ def test_two_nulls_in_a_small_run_after_a_large_one_are_no_drift(nulls, count):
     assert len(find_drift(today, build_runs({"rows": 50_000}))) == count
 
 
-@pytest.mark.parametrize("before", [1, 7])
-def test_runs_that_differ_by_chance_have_almost_no_drift(before):
+@pytest.mark.parametrize("earlier_count", [1, 7])
+def test_runs_that_differ_by_chance_have_almost_no_drift(earlier_count):
     """Of 1,000 runs with the same six chances at most 15 drift from one run before, and at most one from seven."""
     chance = random.Random(20261120)
     pool = [draw_run(chance, chance.choice([200, 300, 500])) for _ in range(1000)]
-    warnings = sum(bool(find_drift(today, chance.sample(pool, before))) for today in pool)
-    assert warnings <= {1: 15, 7: 1}[before]
+    warnings = sum(bool(find_drift(today, chance.sample(pool, earlier_count))) for today in pool)
+    assert warnings <= {1: 15, 7: 1}[earlier_count]
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,16 @@ def latest(workspace):
     views = (out / "views.sql").read_text().replace("read_parquet('", f"read_parquet('{out}/")
     with duckdb.connect() as database:
         database.execute(views)
-        found = database.execute("SELECT parse_filename(_document) FROM latest_receipt").fetchall()
-    return sorted(name for (name,) in found)
+        rows = database.execute("SELECT parse_filename(_document) FROM latest_receipt").fetchall()
+    return sorted(name for (name,) in rows)
 
 
 def test_forget_leaves_nothing_of_a_document_but_amounts(workspace_with_rows, image):
     """Its name is in no file; the costs, the copies and the other documents remain."""
     calls = workspace_with_rows.table("calls")
     runs = calls.filter(pl.col("document") == image)["run"].unique().to_list()
-    ended = workspace_with_rows.run("forget", image, "--yes")
-    assert ended.exit_code == 0, ended.stderr
+    completed = workspace_with_rows.run("forget", image, "--yes")
+    assert completed.exit_code == 0, completed.stderr
     assert image not in workspace_with_rows.read_all_bytes()
     assert latest(workspace_with_rows) == ["b.jpg", "c.jpg", "copy.jpg", "d.jpg", "f.jpg"]
     after = workspace_with_rows.table("calls")
@@ -86,10 +86,10 @@ def test_forget_leaves_nothing_of_a_document_but_amounts(workspace_with_rows, im
 
 def test_forget_names_copies_with_the_same_bytes_and_the_image_in_the_source(workspace_with_rows, image):
     """The copy keeps its row, which names no original."""
-    ended = workspace_with_rows.run("forget", image, "--yes")
+    completed = workspace_with_rows.run("forget", image, "--yes")
     copy = str(workspace_with_rows.folder / "in" / "copy.jpg")
-    assert f"kept: {copy} has the same bytes" in ended.stdout
-    assert f"{image} is still in its source" in ended.stdout
+    assert f"kept: {copy} has the same bytes" in completed.stdout
+    assert f"{image} is still in its source" in completed.stdout
     copies = workspace_with_rows.table("results/schema=receipt").filter(pl.col("_document") == copy)
     assert copies.height
     assert set(copies["_copied_from"]) <= {"", None}  # in a run in which it was read first it is no copy
@@ -99,26 +99,26 @@ def test_forget_of_an_image_and_its_copy_names_no_kept_copy(workspace_with_rows,
     """It does not name a deleted file as still in the source."""
     copy = Path(image).with_name("copy.jpg")
     copy.unlink()
-    ended = workspace_with_rows.run("forget", image, str(copy), "--yes")
-    assert "kept:" not in ended.stdout
-    assert f"{copy} is still" not in ended.stdout
+    completed = workspace_with_rows.run("forget", image, str(copy), "--yes")
+    assert "kept:" not in completed.stdout
+    assert f"{copy} is still" not in completed.stdout
     assert "copy.jpg" not in latest(workspace_with_rows)
 
 
 def test_forget_says_that_a_web_source_was_not_checked(workspace):
     """The message has no signature of the URL."""
     (workspace.folder / "out").mkdir()
-    ended = workspace.run("forget", "https://example.com/a.jpg?X-Amz-Signature=1", "--dry-run")
-    assert ended.exit_code == 0
-    assert "https://example.com/a.jpg may still be in its source, which was not checked" in ended.stdout
-    assert "Signature" not in ended.stdout
+    completed = workspace.run("forget", "https://example.com/a.jpg?X-Amz-Signature=1", "--dry-run")
+    assert completed.exit_code == 0
+    assert "https://example.com/a.jpg may still be in its source, which was not checked" in completed.stdout
+    assert "Signature" not in completed.stdout
 
 
 def test_forget_twice_finds_nothing_the_second_time(workspace_with_rows, image):
     workspace_with_rows.run("forget", image, "--yes")
     before = contents(workspace_with_rows)
-    ended = workspace_with_rows.run("forget", image, "--yes")
-    assert (ended.exit_code, "removed: no row" in ended.stdout) == (0, True)
+    completed = workspace_with_rows.run("forget", image, "--yes")
+    assert (completed.exit_code, "removed: no row" in completed.stdout) == (0, True)
     assert contents(workspace_with_rows) == before
 
 
@@ -131,15 +131,15 @@ def test_forget_of_a_failed_document_removes_its_failure(workspace_with_rows):
 
 def test_forget_with_dry_run_changes_nothing(workspace_with_rows, image):
     before = contents(workspace_with_rows)
-    ended = workspace_with_rows.run("forget", image, "--dry-run")
-    assert (ended.exit_code, "to be removed: " in ended.stdout) == (0, True)
+    completed = workspace_with_rows.run("forget", image, "--dry-run")
+    assert (completed.exit_code, "to be removed: " in completed.stdout) == (0, True)
     assert contents(workspace_with_rows) == before
 
 
 def test_forget_without_a_terminal_needs_yes(workspace_with_rows, image):
     before = contents(workspace_with_rows)
-    ended = workspace_with_rows.run("forget", image)
-    assert (ended.exit_code, "add --yes" in ended.stderr) == (2, True)
+    completed = workspace_with_rows.run("forget", image)
+    assert (completed.exit_code, "add --yes" in completed.stderr) == (2, True)
     assert contents(workspace_with_rows) == before
 
 
@@ -151,8 +151,8 @@ def test_forget_of_a_document_in_progress_is_refused(workspace_with_rows, image,
         ledger.runs.begin(run)
         ledger.claims.claim(run, [make.plan(image)])
         for flag in ("--yes", "--dry-run"):
-            ended = workspace_with_rows.run("forget", image, flag)
-            assert (ended.exit_code, f"run {run.run} is reading {image} now" in ended.stderr) == (2, True)
+            completed = workspace_with_rows.run("forget", image, flag)
+            assert (completed.exit_code, f"run {run.run} is reading {image} now" in completed.stderr) == (2, True)
         assert contents(workspace_with_rows) == before
         ledger.runs.release(run.run)
         assert workspace_with_rows.run("forget", image, "--yes").exit_code == 0
@@ -221,8 +221,8 @@ def test_forget_blanks_the_source_of_a_run_over_one_image(workspace, server):
 @pytest.mark.parametrize("command", [("forget", "in/a.jpg", "--yes"), ("prune", "--replies", "1d")])
 def test_forget_and_prune_refuse_an_output_that_does_not_exist(workspace, command):
     """No folder is created."""
-    ended = workspace.run(*command, "--output", "nowhere")
-    assert (ended.exit_code, "nowhere' " in ended.stderr) == (2, True)
+    completed = workspace.run(*command, "--output", "nowhere")
+    assert (completed.exit_code, "nowhere' " in completed.stderr) == (2, True)
     assert workspace.files() == ["prices.toml"]
 
 
@@ -233,9 +233,9 @@ def test_forget_with_a_ledger_on_postgresql(workspace, server, postgres):
     run = ("run", "in", "--schema", "caption", "--yes", "--direct")
     assert workspace.run(*run).exit_code == 0
     assert workspace.run(*run, "--redo", "all", "--plan-only").exit_code == 0
-    ended = workspace.run("forget", "in/gone.jpg", "--yes")
-    assert ended.exit_code == 0, ended.stderr
-    assert "results (1)" in ended.stdout
+    completed = workspace.run("forget", "in/gone.jpg", "--yes")
+    assert completed.exit_code == 0, completed.stderr
+    assert "results (1)" in completed.stdout
     assert [len(workspace.table(table)) for table in ("results", "replies", "images", "calls")] == [1, 1, 1, 2]
     assert workspace.table("calls")["cost_usd"].sum() == 2 * Decimal("0.00045")
     engine = sa.create_engine(workspace.env["TILEWISE_LEDGER"])
@@ -270,7 +270,7 @@ def make_old_replies_and_reports(workspace):
         (("--replies", "90d", "--reports", "30d", "--dry-run"), 3, 4),
     ],
 )
-def test_prune_deletes_what_is_older_than_an_age(workspace, flags, replies, reports):
+def test_prune_deletes_files_older_than_the_age(workspace, flags, replies, reports):
     make_old_replies_and_reports(workspace)
     assert workspace.run("prune", *flags).exit_code == 0
     out = workspace.folder / "out"
@@ -283,8 +283,8 @@ def test_prune_deletes_what_is_older_than_an_age(workspace, flags, replies, repo
 )
 def test_prune_without_an_age_is_refused(workspace, flags, words):
     make_old_replies_and_reports(workspace)
-    ended = workspace.run("prune", *flags)
-    assert (ended.exit_code, words in ended.stderr) == (2, True)
+    completed = workspace.run("prune", *flags)
+    assert (completed.exit_code, words in completed.stderr) == (2, True)
     assert len(workspace.files("out")) == 7
 
 

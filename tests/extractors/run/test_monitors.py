@@ -78,15 +78,15 @@ def build_attempt(model, status=200):
 LOST = Attempt(REQUEST, NOW, 1.0, "connection", "unknown")
 
 
-def build_model_guard(*before, stops=False):
+def build_model_guard(*earlier_names, stops=False):
     """A guard of a run whose last run was answered by models of these names."""
-    return ModelGuard("maker/model", frozenset(before), stops)
+    return ModelGuard("maker/model", frozenset(earlier_names), stops)
 
 
-@pytest.mark.parametrize("before", [(), ("one",), ("one", "two")])
-def test_model_guard_accepts_names_of_the_last_run(before):
+@pytest.mark.parametrize("earlier_names", [(), ("one",), ("one", "two")])
+def test_model_guard_accepts_names_of_the_last_run(earlier_names):
     """The first run accepts every name."""
-    guard = build_model_guard(*before, stops=True)
+    guard = build_model_guard(*earlier_names, stops=True)
     assert guard.observe(NO_TOTALS, [build_attempt("one"), LOST, build_attempt(None)]) is None
     assert guard.warning() is None
     assert guard.names == {"one"}

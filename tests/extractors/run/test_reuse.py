@@ -116,9 +116,9 @@ async def test_next_document_calls_when_the_first_is_cancelled(deduplicator, mak
     tasks = await start_tasks(*(deduplicator.run_once(make.plan(f"/in/{name}.jpg"), KEY, call) for name in "ab"))
     tasks[0].cancel()
     call.gate.set()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    assert isinstance(ended[0], asyncio.CancelledError)
-    assert (call.count, ended[1].value.shop) == (2, "Inn")
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert (call.count, results[1].value.shop) == (2, "Inn")
 
 
 async def test_cancelled_waiter_does_not_cancel_the_first(deduplicator, make):
@@ -152,10 +152,10 @@ async def test_staged_result_is_copied_from_its_row(deduplicator, tables, make, 
     if published:
         tables.publish(make.row())
     assert deduplicator._unstaged == {}
-    found = [await deduplicator.run_once(make.plan("/in/late.jpg"), key, None) for key in keys]
-    names = [end.row["document" if end.failed else "_document"] for end in found]
+    copies = [await deduplicator.run_once(make.plan("/in/late.jpg"), key, None) for key in keys]
+    names = [end.row["document" if end.failed else "_document"] for end in copies]
     assert names == [f"/in/{number}.jpg" for number in range(6)]
-    assert [end.failed for end in found] == [True, False, False, True, False, False]
+    assert [end.failed for end in copies] == [True, False, False, True, False, False]
 
 
 async def test_unreadable_output_stops_the_run(tables, make, tmp_path):

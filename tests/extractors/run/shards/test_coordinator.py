@@ -421,20 +421,22 @@ async def test_second_worker_on_one_shard_is_refused(job, settings, server):
 @pytest.mark.anyio
 async def test_run_is_not_taken_over_while_a_shard_is_in_progress(job, settings, server):
     """A run whose coordinator is gone is not listed as abandoned while one of its shards is live."""
-    seen = []
+    observations = []
 
     async def run_chunk(chunk):
         run_info = chunk.context.run_info
         with Ledger(settings.ledger) as ledger:
             ledger.runs.release(run_info.run)
-            seen.append((ledger.runs.list_abandoned(run_info.output, run_info.schema), ledger.runs.adopt(run_info.run)))
+            observations.append(
+                (ledger.runs.list_abandoned(run_info.output, run_info.schema), ledger.runs.adopt(run_info.run))
+            )
         raise Killed
 
     with pytest.raises(LedgerError, match="taken over"):
         await pipeline.run(
             resolve(job, settings), RunHooks(shards=InProcessBackend(settings, RunHooks(run_chunk=run_chunk)))
         )
-    assert seen[0] == ([], False)
+    assert observations[0] == ([], False)
 
 
 @pytest.fixture
@@ -456,18 +458,18 @@ class OverlappingBackend(InProcessBackend):
 
     change_leases: object = None
     first: asyncio.Future | None = None
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    back: asyncio.Event = field(default_factory=asyncio.Event)
+    first_started: asyncio.Event = field(default_factory=asyncio.Event)
+    second_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self, spec):
         """Cuts off the first attempt, and waits for it after the second."""
         if self.first is None:
             self.first = asyncio.ensure_future(run_shard(spec, self.settings, self.hooks))
-            await self.begun.wait()
+            await self.first_started.wait()
             self.change_leases(host="elsewhere", lease_until=0.0)
             return "cut off"
         name = await super().start(spec)
-        self.back.set()
+        self.second_ended.set()
         await asyncio.wait([self.first])
         return name
 
@@ -481,9 +483,9 @@ async def test_superseded_attempt_stages_nothing(job, settings, server, read_tab
     """It was cut off for longer than its lease, another attempt took its place, and each document has one row."""
 
     async def run_chunk(chunk):
-        if not backend.begun.is_set():
-            backend.begun.set()
-            await backend.back.wait()
+        if not backend.first_started.is_set():
+            backend.first_started.set()
+            await backend.second_ended.wait()
         return await chunk.run()
 
     backend = OverlappingBackend(settings, RunHooks(run_chunk=run_chunk), change_leases=change_leases)
@@ -502,10 +504,10 @@ async def test_attempt_killed_between_two_tables_leaves_no_row_twice(job, settin
         volume = chunk.context.services.tables.volume
         stage = volume.stage
 
-        def stage_until_results(name, *rest):
+        def stage_until_results(name, *arguments):
             if name == "results":
                 raise Killed
-            stage(name, *rest)
+            stage(name, *arguments)
 
         if not killed_chunks:
             killed_chunks.append(chunk)
@@ -530,11 +532,11 @@ async def test_half_staged_rows_of_a_killed_attempt_are_not_published(job, setti
         volume = chunk.context.services.tables.volume
         stage = volume.stage
 
-        def stage_until_results(name, part, rows, *rest):
+        def stage_until_results(name, part, rows, *arguments):
             if name == "results" and rows:
                 killed_chunks.append(chunk)
                 raise Killed
-            stage(name, part, rows, *rest)
+            stage(name, part, rows, *arguments)
 
         chunk.context.services.tables.volume = replace_stage(volume, stage_until_results)
         return await chunk.run()
@@ -703,10 +705,10 @@ async def test_coordinator_folds_after_a_stopped_shard_has_staged_its_part(job, 
         volume = chunk.context.services.tables.volume
         stage = volume.stage
 
-        def stage_late(name, part, rows, *rest):
+        def stage_late(name, part, rows, *arguments):
             while name == "results" and rows and find_live_attempt():
                 time.sleep(0.05)
-            stage(name, part, rows, *rest)
+            stage(name, part, rows, *arguments)
 
         chunk.context.services.tables.volume = replace_stage(volume, stage_late)
         return await chunk.run()

@@ -2,12 +2,15 @@
 
 import ast
 import functools
+import io
 import re
+import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("extractors", "flows", "schemas")
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MOST_ENTRIES = 13
 MOST_LINES_OF_A_FILE = 350
 MOST_LINES_OF_A_FUNCTION = 60
@@ -15,7 +18,7 @@ MOST_LINES_OF_NINE_IN_TEN = 15
 MOST_FIELDS = 10
 MOST_VAGUE_WORDS = 9
 CONTEXTS = re.compile(r"(Context|Session|Scheduler|Coordinator|Journal|Worker)$")  # classes that carry others around
-VAGUE = re.compile(r"\b(nobody|whoever|somebody|whatever)\b", re.IGNORECASE)
+VAGUE = re.compile(r"(?<![^\W_])(nobody|whoever|somebody|whatever)(?![^\W_])", re.IGNORECASE)  # in names, too
 
 
 @functools.cache
@@ -57,6 +60,17 @@ def fields(class_):
     return [each.target.id for each in class_.body if isinstance(each, ast.AnnAssign)]
 
 
+def names_and_sentences(path):
+    """The names, comments and docstrings of a test file with their lines: its other strings may be tested data."""
+    before = tokenize.NEWLINE
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        is_docstring = token.type == tokenize.STRING and before in {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+        if is_docstring or token.type in {tokenize.NAME, tokenize.COMMENT}:
+            yield token.start[0], token.string
+        if token.type not in {tokenize.NL, tokenize.COMMENT}:
+            before = token.type
+
+
 def test_top_level_of_extractors_has_at_most_thirteen_entries():
     """`ls extractors` shows the pipeline."""
     entries = {path.name for path in (ROOT / "extractors").iterdir() if path.name not in {"__init__.py", "__pycache__"}}
@@ -92,12 +106,14 @@ def test_no_context_object_has_more_than_ten_fields():
 
 
 def test_code_and_docs_name_their_subjects():
-    """A sentence whose subject is "nobody" or "whoever" hides which part of the program acts."""
+    """A vague subject hides which part of the program acts, also in the names and sentences of tests."""
     documents = [path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")) if path.is_file()]
+    texts = {path: path.read_text(encoding="utf-8") for path in (*SOURCES, *documents, *TESTS)}
     found = [
         f"{path.relative_to(ROOT)}:{number}"
-        for path in (*SOURCES, *documents)
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for path, text in texts.items()
+        if VAGUE.search(text)  # before tokens are made, which takes long
+        for number, line in (names_and_sentences(path) if path in TESTS else enumerate(text.splitlines(), 1))
         if VAGUE.search(line)
     ]
     assert len(found) <= MOST_VAGUE_WORDS, found

@@ -80,24 +80,24 @@ def format_default(value):
 def test_every_setting_has_a_row_with_its_default():
     """Each setting stands once in docs/configuration.md; the ledger's default is a path of the machine."""
     text = page("configuration").text
-    shown = dict(re.findall(r"^\| `(TILEWISE_[A-Z_]+)` \| `([^`]*)` \|", text, re.MULTILINE))
-    assert len(shown) == len(re.findall(r"^\| `TILEWISE_", text, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `(TILEWISE_[A-Z_]+)` \| `([^`]*)` \|", text, re.MULTILINE))
+    assert len(rows) == len(re.findall(r"^\| `TILEWISE_", text, re.MULTILINE))
     defaults = {PREFIX + name.upper(): format_default(field.default) for name, field in Settings.model_fields.items()}
-    assert shown == defaults | {"TILEWISE_LEDGER": "ledger.db"}
+    assert rows == defaults | {"TILEWISE_LEDGER": "ledger.db"}
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_column_has_a_row_with_its_type(table):
     """Each column of a table stands once in docs/tables.md, in the table's order."""
-    shown = [(cells[0], cells[1]) for cells in page("tables").rows(table)]
-    assert shown == [(name, columns.format_type(dtype)) for name, dtype in TABLES[table].items()]
+    rows = [(cells[0], cells[1]) for cells in page("tables").rows(table)]
+    assert rows == [(name, columns.format_type(dtype)) for name, dtype in TABLES[table].items()]
 
 
 def test_every_view_has_a_row():
-    """The names are those of views.sql."""
-    shown = {cells[0] for cells in page("tables").rows("Views")}
+    """Rows have the names of views.sql."""
+    rows = {cells[0] for cells in page("tables").rows("Views")}
     text = "\n".join(list_views("", ["<schema>"], {"failures", "images", "calls", "runs"}))
-    assert shown == {name.strip('"') for name in re.findall(r"CREATE OR REPLACE VIEW (\S+) AS", text)}
+    assert rows == {name.strip('"') for name in re.findall(r"CREATE OR REPLACE VIEW (\S+) AS", text)}
 
 
 def test_every_outcome_and_reject_reason_has_a_row():
@@ -260,16 +260,19 @@ def test_every_sql_query_returns_rows(workspace_with_runs, monkeypatch):
     queries = [query for each in PAGES if each.path.name != "analytics.md" for query in each.blocks("sql")]
     with duckdb.connect() as database:
         database.execute(Path("views.sql").read_text())
-        empty = [query for query in queries if not database.execute(query).fetchall()]
+        queries_without_rows = [query for query in queries if not database.execute(query).fetchall()]
     assert queries
-    assert empty == []
+    assert queries_without_rows == []
 
 
 def test_polars_queries_print_calls_and_spending(workspace_with_runs, monkeypatch, capsys):
     """Calls are printed by outcome, and spending by day."""
     monkeypatch.chdir(workspace_with_runs.folder / "data/out")
-    shown = {"import polars": ["residual_tokens", "accepted"], "import duckdb": ["billed_usd", "maker/model"]}
-    for library, words in shown.items():
+    words_by_library = {
+        "import polars": ["residual_tokens", "accepted"],
+        "import duckdb": ["billed_usd", "maker/model"],
+    }
+    for library, words in words_by_library.items():
         for query in [query for query in page("tables").blocks("python") if library in query]:
             with pl.Config(tbl_cols=-1, tbl_width_chars=400):
                 exec(compile(query, "docs", "exec"), {})

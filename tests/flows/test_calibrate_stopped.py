@@ -89,7 +89,7 @@ def test_calibrate_prints_no_text_of_a_truncated_reply(workspace, calibrate, rep
 def test_probes_are_retried_like_calls(workspace, calibrate, replies):
     """A connection that was reset may have been billed, so its cost is unknown."""
     bill, faults = replies.billing(get_rule("formula").tokens), iter([replies.error(500), replies.reset])
-    result, server = calibrate(lambda asked: next(faults, None) or bill(asked), flags=["--json"])
+    result, server = calibrate(lambda request: next(faults, None) or bill(request), flags=["--json"])
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["bill_rule"] == "formula"
     assert len(server.asked) == workspace.table("calls").height == 7
@@ -141,9 +141,9 @@ def calibration_in_flight(workspace, serve, replies, wait):
     """A calibration whose third call is in flight, and its server, whose gate releases the call."""
     bill = replies.billing(get_rule("formula").tokens)
 
-    def script(asked):
+    def script(request):
         server.gate.wait(0 if len(server.asked) <= 2 else 30)
-        return bill(asked)
+        return bill(request)
 
     server = serve(script)
     workspace.env["TILEWISE_BASE_URL"] = server.url

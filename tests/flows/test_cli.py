@@ -30,10 +30,10 @@ def test_help_has_every_command_in_a_group_with_a_whole_summary_and_an_example()
     """At 80 columns no summary is cut; every example of a command that exists has flags of that command."""
     command = get_command(app)
     with command.make_context("tilewise", ["schemas"], resilient_parsing=True) as context:
-        shown = command.get_help(context)
+        help_text = command.get_help(context)
         examples = {name: command.get_command(context, name).epilog for name in COMMANDS}
-    assert "..." not in shown.partition("Start:")[2]
-    assert OTHER not in shown
+    assert "..." not in help_text.partition("Start:")[2]
+    assert OTHER not in help_text
     for name, example in examples.items():
         words = example.split()
         flags = {flag for parameter in command.commands[name].params for flag in parameter.opts}
@@ -258,7 +258,7 @@ def test_rows_output(workspace, golden, echo):
     assert workspace.run(*RUN, "--yes").exit_code == 0
     (workspace.folder / "corrected.jsonl").write_text('{"document": "b.jpg", "caption": "Two walls", "tags": ["wall"]}')
     (workspace.folder / "wrong.jsonl").write_text('{"document": "b.jpg", "captoin": "Two walls"}')
-    shown = (
+    commands = (
         ["rows"],
         ["rows", "--columns", "_document,caption", "--limit", "1"],
         ["rows", "--corrected", "corrected.jsonl"],
@@ -269,7 +269,7 @@ def test_rows_output(workspace, golden, echo):
         ["rows", "--run", "x"],
         ["rows", "--corrected", "wrong.jsonl"],
     )
-    golden("rows/caption", transcript(workspace, *shown, *wrong))
+    golden("rows/caption", transcript(workspace, *commands, *wrong))
     jsonl = workspace.run("rows", "caption", "--format", "jsonl", "--columns", "_document").stdout.splitlines()
     assert [json.loads(line)["_document"].rpartition("/")[2] for line in jsonl] == ["a.jpg", "b.jpg"]
 

@@ -22,10 +22,10 @@ def findings(workspace):
 
 def test_doctor_fails_for_an_unreachable_prefect_server(findings):
     """The other checks still run."""
-    found = findings(PREFECT_API_URL="http://127.0.0.1:9/api")
-    assert found["prefect"].startswith("fails")
-    assert "PREFECT_API_URL=http://127.0.0.1:9/api does not answer" in found["prefect"].replace("'", "")
-    assert found["output"].startswith("ok")
+    output = findings(PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert output["prefect"].startswith("fails")
+    assert "PREFECT_API_URL=http://127.0.0.1:9/api does not answer" in output["prefect"].replace("'", "")
+    assert output["output"].startswith("ok")
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_doctor_names_a_refused_prefect_login(findings, serve, replies, env, mes
     """The server answers health checks without a login, and nothing else."""
     server = serve(replies.error(401))
     server.listed = lambda path: replies.raw("true") if path.endswith("/health") else replies.error(401)
-    found = findings(PREFECT_API_URL=f"http://127.0.0.1:{server.server_port}/api", **env)["prefect"]
-    assert found.startswith("fails")
-    assert message in found
-    assert "wrong" not in found
+    output = findings(PREFECT_API_URL=f"http://127.0.0.1:{server.server_port}/api", **env)["prefect"]
+    assert output.startswith("fails")
+    assert message in output
+    assert "wrong" not in output
 
 
 def test_doctor_notes_a_missing_rate_limit(findings, prefect_like):
     """The note has the command that creates the limit of this endpoint and model at this rate."""
-    found = findings(PREFECT_API_URL=prefect_like(), **BASE)
-    assert found["prefect"].startswith("ok")
-    assert found["rate"].startswith("note")
-    assert f"`prefect gcl create {RATE} --limit 40 --slot-decay-per-second 40`" in found["rate"]
+    output = findings(PREFECT_API_URL=prefect_like(), **BASE)
+    assert output["prefect"].startswith("ok")
+    assert output["rate"].startswith("note")
+    assert f"`prefect gcl create {RATE} --limit 40 --slot-decay-per-second 40`" in output["rate"]
 
 
 def test_doctor_reports_a_shared_rate_limit(findings, prefect_like):
@@ -69,11 +69,11 @@ def test_doctor_tries_the_key_of_the_prefect_block(workspace, findings, prefect_
     server = serve(replies.ok())
     server.listed = replies.raw('[{"id":"maker/model"}]')
     url = prefect_like(name=secret_block("sk-hidden"))
-    found = findings(PREFECT_API_URL=url, TILEWISE_API_KEY=None, TILEWISE_BASE_URL=server.url)
-    assert found["key"].startswith("ok")
-    assert "accepted by" in found["key"]
-    assert "from the Prefect Secret block `tilewise-api-key`" in found["key"]
-    assert "sk-hidden" not in str(found)
+    output = findings(PREFECT_API_URL=url, TILEWISE_API_KEY=None, TILEWISE_BASE_URL=server.url)
+    assert output["key"].startswith("ok")
+    assert "accepted by" in output["key"]
+    assert "from the Prefect Secret block `tilewise-api-key`" in output["key"]
+    assert "sk-hidden" not in str(output)
 
 
 def test_doctor_fails_without_a_key(findings, prefect_like):

@@ -152,8 +152,8 @@ def test_stopped_tuning_continues_without_repeating_calls(labelled_workspace, se
 def test_tune_names_fields_answered_on_a_blank_image(labelled_workspace, serve, replies, answers, unlooked):
     """Nulls and empty lists do not count as answers, also in a refused document."""
 
-    def answer(asked):
-        is_control = any(size == (420, 560) for _, size in parts(asked))
+    def answer(request):
+        is_control = any(size == (420, 560) for _, size in parts(request))
         return replies.ok(answers if is_control else ANSWER)
 
     labelled_workspace.using(serve(answer))

@@ -1,4 +1,7 @@
-"""A sharded run: shards of one plan write under their coordinator's run, which folds and commits them once."""
+"""A sharded run: shards of one plan write under their coordinator's run, which folds and commits them once.
+
+Covers `extractors.run.shards.fold`, `extractors.run.shards.audit` and `extractors.run.shards.audit_witness`, too.
+"""
 
 import asyncio
 import json

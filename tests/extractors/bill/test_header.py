@@ -81,7 +81,7 @@ def test_header_has_size_and_format_of_each_format(form):
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(("orientation", "swapped"), ORIENTATIONS)
 def test_header_of_a_turned_picture_has_its_upright_size(form, orientation, swapped):
-    """Orientations 5 to 8 swap the sides; the orientation itself is in the header, for those who turn the pixels."""
+    """Orientations 5 to 8 swap the sides; the header also has the orientation, by which the pixels are turned later."""
     header = read_bytes(encode(form, exif=make_exif(orientation)))
     assert header.size == (Size(30, 40) if swapped else Size(40, 30))
     assert header.orientation == orientation

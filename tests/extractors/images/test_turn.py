@@ -26,7 +26,7 @@ PLAIN = (100, 50)
     ],
 )
 def test_square_size_enlarges_the_side_of_lower_resolution(density, size):
-    """The ratio is at least 2 % and at most four; a tag with another ratio is ignored."""
+    """The resolutions must differ by at least 2 % and at most four times; another tag is ignored."""
     assert square_size(*PLAIN, density) == size
 
 

@@ -243,12 +243,14 @@ def test_price_file_of_the_user_applies_to_local_ocr(pictures, tmp_path):
 
 
 def test_sampled_estimate_counts_all_documents_and_has_intervals_around_its_costs(tmp_path):
-    """Its scaled counts add up to all documents."""
+    """The scaled counts add up to all documents."""
     folder = tmp_path / "stack"
     folder.mkdir()
     for number in range(40):
         Image.new("L", (500, 400) if number % 2 else (1280, 720)).save(folder / f"{number:02}.png")
-    config = build_config("stack", model=KIMI, bill="formula", policy="faithful")  # its name decides what is drawn
+    config = build_config(
+        "stack", model=KIMI, bill="formula", policy="faithful"
+    )  # the name of the source is the seed of the sample
     price = find_price(config, {}, free=False)
     result = estimate(EstimateInputs(config, price), Sample(10, 10))
     fields = result.as_json()
@@ -279,7 +281,7 @@ def test_sampled_causes_of_a_redo_add_up_to_all_documents(tmp_path):
         Image.new("L", (500, 400)).save(folder / f"{number:02}.png")
     rows = [{"key": document_key(found.uri, found.version)} for found in scan("stack")][:30]
     past = RunHistory(pl.DataFrame(rows, schema=OUTCOME_COLUMNS), pl.DataFrame(schema=FAILURE_COLUMNS | REASON_COLUMN))
-    config = build_config("stack", redo="all")  # its name decides what is drawn
+    config = build_config("stack", redo="all")  # the name of the source is the seed of the sample
     causes = estimate(EstimateInputs(config, find_price(config, {}, free=False), past), Sample(10, 10)).causes
     assert causes.sampled
     assert sum(share.documents for share in causes.groups.values()) == 40

@@ -92,7 +92,7 @@ def test_forget_names_copies_with_the_same_bytes_and_the_image_in_the_source(wor
     assert f"{image} is still in its source" in completed.stdout
     copies = workspace_with_rows.table("results/schema=receipt").filter(pl.col("_document") == copy)
     assert copies.height
-    assert set(copies["_copied_from"]) <= {"", None}  # in a run in which it was read first it is no copy
+    assert set(copies["_copied_from"]) <= {"", None}  # None in a run that read it before the other image
 
 
 def test_forget_of_an_image_and_its_copy_names_no_kept_copy(workspace_with_rows, image):
@@ -175,11 +175,11 @@ class StoppingOutput(FolderOutput):
 def test_interrupted_forget_leaves_readable_tables_and_can_be_repeated(workspace_with_rows, image):
     """Each attempt replaces two files, and after each of them every table can be read."""
     output = StoppingOutput(workspace_with_rows.folder / "out")
-    torn = (
+    partial_file = (
         workspace_with_rows.folder / "out" / "images" / "run_date=2026-01-01" / "x.part"
-    )  # of an earlier attempt that was killed
-    torn.parent.mkdir()
-    torn.write_text(image)
+    )  # left by a killed attempt
+    partial_file.parent.mkdir()
+    partial_file.write_text(image)
     request, attempts = ForgetRequest.build(output, [image]), 0
     messages, empty = set(), []
     with Ledger(workspace_with_rows.env["TILEWISE_LEDGER"]) as ledger:

@@ -20,7 +20,11 @@ from extractors.run.monitors import BillingMonitor, FailureGuard, ModelGuard
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 NO_TOTALS = RunTotals()
 REQUEST = CallRequest("a", "key", "request", 300, (), 100, 2000, 128, 512)
-BYTES, ESTIMATE, TEXT = 1800, 450, 520  # of text: its length, what is expected of it, what the server counts
+BYTES, ESTIMATE, TEXT = (
+    1800,
+    450,
+    520,
+)  # of the text: its bytes, the estimated tokens, the tokens that the server counts
 MIXED = [Size(300, 300), Size(561, 561), Size(1119, 791), Size(1280, 720), Size(2000, 500), Size(560, 2240)]
 ALIKE = [Size(1119, 791)]
 

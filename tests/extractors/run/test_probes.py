@@ -79,8 +79,11 @@ def test_probes_within_a_few_markers_are_a_flat_rule_of_the_largest(tokens, adde
         ((1700, 1700, 3400, 3400), "fitted:formula:1=1700,2=3400,4=6800"),
         ((1700, 6800, 6800, 3400), "fitted:table:1=1700,2=3400,4=6800"),
         ((1700, 6800, 6800, 6800), "fitted:mllama:1=1700,2=3400,3=5100,4=6800"),
-        ((1700, 6805, 6805, 6800), "fitted:mllama:1=1700,2=3402,3=5104,4=6805"),  # a third number explains nothing more
-        ((1700, 6800, 6793, 3400), "fitted:table:1=1700,2=3400,4=6800"),  # the larger of two
+        (
+            (1700, 6805, 6805, 6800),
+            "fitted:mllama:1=1700,2=3402,3=5104,4=6805",
+        ),  # a third count of tiles explains no more
+        ((1700, 6800, 6793, 3400), "fitted:table:1=1700,2=3400,4=6800"),  # the larger of two measured values
     ],
 )
 def test_tiles_of_another_price_are_fitted(image_tokens, text):

@@ -13,7 +13,7 @@ def test_quality_monitor_warns_of_more_than_a_tenth_of_unlike_pictures(unlike, c
     monitor = QualityMonitor()
     for number in range(compared):
         assert monitor.observe(RunTotals(accepted=1, compared=1, unlike=int(number < unlike)), ()) is None
-    monitor.observe(RunTotals(accepted=5), ())  # without a measure
+    monitor.observe(RunTotals(accepted=5), ())  # documents without a measured quality
     assert (monitor.warning() is not None) is warns
 
 

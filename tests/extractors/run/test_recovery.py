@@ -272,8 +272,10 @@ def test_live_run_is_not_recovered(staged_tables, root, new_run, schema, ledger)
     assert read_table(root, "runs") is None
 
 
-def test_recovered_documents_of_another_schema_can_be_claimed(staged_tables, ledger, root, make, terms, recover_killed):
-    """The killed run had another schema, so its rows do not count as done for a live run."""
+def test_documents_recovered_by_a_run_of_another_schema_can_be_claimed(
+    staged_tables, ledger, root, make, terms, recover_killed
+):
+    """The killed run has another schema than the run that recovers it, so its rows count as done for no run."""
     live_run = vary(terms, run="still", output=str(root), started_at=datetime.now(UTC))
     ledger.runs.begin(live_run)
     recover_killed()

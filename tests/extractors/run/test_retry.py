@@ -94,7 +94,7 @@ def test_request_over_the_context_steps_down_once():
 
 @pytest.mark.parametrize(("kind", "rung"), [("context_exceeded", 0), ("client_error", 2)])
 def test_other_errors_do_not_step_down(kind, rung):
-    """Neither does a request over the context on the lowest rung."""
+    """A request over the context does not step down from the lowest rung."""
     with pytest.raises(DocumentError):
         first_state(rung=rung).step_down(DocumentError("no", kind=kind, stage="call"))
 

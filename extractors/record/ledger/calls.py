@@ -63,14 +63,15 @@ class Calls:
         with self.database.writing() as connection:
             if replies:
                 connection.execute(ONE_CALL, list(replies))
-            add_held(self.database, connection, run, changes)
             grants: list[Grant] = [True] * len(intents)
             if intents and budget.limits:
+                add_held(self.database, connection, run, changes)  # what replies free, intents may take
+                changes = ()
                 grants = decide_grants(self.database, connection, run, intents, budget)
             granted = [intent for intent, grant in zip(intents, grants, strict=True) if grant is True]
             if granted:
                 connection.execute(CALLS.insert(), granted)
-                add_held(self.database, connection, run, [reservation_of(each) for each in granted])
+            add_held(self.database, connection, run, [*changes, *map(reservation_of, granted)])
         return grants
 
     def iter_unpublished(

@@ -11,7 +11,7 @@ import extractors
 
 ROOT = Path(extractors.__file__).parents[1]
 HEAVY = ("prefect", "polars", "sqlalchemy", "httpx", "PIL", "pydantic")
-MODULES = sorted(each.name for each in pkgutil.walk_packages(extractors.__path__, "extractors."))
+MODULES = sorted(module.name for module in pkgutil.walk_packages(extractors.__path__, "extractors."))
 
 
 def list_loaded(code):

@@ -57,7 +57,7 @@ def lines(function):
 
 def fields(class_):
     """The names of a class's annotated fields."""
-    return [each.target.id for each in class_.body if isinstance(each, ast.AnnAssign)]
+    return [statement.target.id for statement in class_.body if isinstance(statement, ast.AnnAssign)]
 
 
 def names_and_sentences(path):
@@ -86,22 +86,22 @@ def test_no_file_is_longer_than_350_lines():
 
 def test_no_function_is_longer_than_60_lines():
     """Commands are excepted, as their signatures are their help."""
-    found = {f"{path}:{each.name}": lines(each) for path, each in functions() if not is_command(each)}
+    found = {f"{path}:{function.name}": lines(function) for path, function in functions() if not is_command(function)}
     assert {name: length for name, length in found.items() if length > MOST_LINES_OF_A_FUNCTION} == {}
 
 
 def test_nine_in_ten_functions_have_at_most_15_lines():
-    lengths = sorted(lines(each) for _, each in functions())
+    lengths = sorted(lines(function) for _, function in functions())
     assert lengths[len(lengths) * 9 // 10] <= MOST_LINES_OF_NINE_IN_TEN
 
 
 def test_every_function_states_what_it_returns():
-    assert [f"{path}:{each.name}" for path, each in functions() if each.returns is None] == []
+    assert [f"{path}:{function.name}" for path, function in functions() if function.returns is None] == []
 
 
 def test_no_context_object_has_more_than_ten_fields():
     """Parameters that pass from stage to stage are grouped into a few values."""
-    found = {f"{path}:{each.name}": fields(each) for path, each in classes() if CONTEXTS.search(each.name)}
+    found = {f"{path}:{class_.name}": fields(class_) for path, class_ in classes() if CONTEXTS.search(class_.name)}
     assert {name: names for name, names in found.items() if len(names) > MOST_FIELDS} == {}
 
 

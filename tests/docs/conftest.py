@@ -24,7 +24,7 @@ class DocsWorkspace:
         workspace.images("1.png", "2.png", folder="pairs/shelf")
         (workspace.folder / "list.csv").write_text(MANIFEST)
         (workspace.folder / "mine").mkdir()
-        [ticket] = [each for each in page("schemas").blocks("python") if "class Ticket" in each]
+        [ticket] = [code for code in page("schemas").blocks("python") if "class Ticket" in code]
         (workspace.folder / "mine" / "ticket.py").write_text(ticket)
         for folder in ("receipts", "tickets"):
             shutil.copytree(ROOT / "data" / "samples" / folder, workspace.folder / "data" / "samples" / folder)

@@ -52,17 +52,17 @@ def is_quick(line):
     return line.split()[1] not in {"serve", "endpoint"} and not any(word in line for word in PROCESSES)
 
 
-def list_quick_blocks(each, *, on_a_bucket):
+def list_quick_blocks(document, *, on_a_bucket):
     """The blocks of a page, each as its quick commands that name a bucket, or that name none."""
     blocks = [
         [line for line in block if is_quick(line) and ("s3://" in line) == on_a_bucket]
-        for block in each.line_blocks("tilewise")
+        for block in document.line_blocks("tilewise")
     ]
     return [block for block in blocks if block]
 
 
-LOCAL = [each for each in PAGES if list_quick_blocks(each, on_a_bucket=False)]
-REMOTE = [each for each in PAGES if list_quick_blocks(each, on_a_bucket=True)]
+LOCAL = [document for document in PAGES if list_quick_blocks(document, on_a_bucket=False)]
+REMOTE = [document for document in PAGES if list_quick_blocks(document, on_a_bucket=True)]
 
 
 def format_default(value):
@@ -115,27 +115,27 @@ def test_every_bill_rule_profile_schema_and_deployment_has_a_row():
     assert {cells[0] for cells in page("configuration").rows("Profiles")} == set(PROFILES)
     assert [cells[0] for cells in page("schemas").rows("Shipped schemas")] == list_shipped()
     deployments = {cells[0] for cells in page("prefect").rows("On one machine")}
-    assert deployments == {each.name for each in load_deployments(ROOT / FILE)}
+    assert deployments == {deployment.name for deployment in load_deployments(ROOT / FILE)}
 
 
 def test_every_flag_of_run_and_every_command_is_named():
     """Any page may name them."""
-    text = "\n".join(each.text for each in PAGES)
+    text = "\n".join(document.text for document in PAGES)
     assert {flag for flag in list_flags("run") if flag not in text} == set()
     assert {name for name in COMMANDS if f"tilewise {name}" not in text} == set()
 
 
 def test_every_extension_and_fault_is_named():
     """Extensions stand in docs/sources.md, and faults in docs/failures.md."""
-    assert {each for each in EXTENSIONS if not re.search(rf"\b{each}\b", page("sources").text)} == set()
-    assert {each for each in KINDS if not re.search(rf"\b{each}\b", page("failures").text)} == set()
+    assert {extension for extension in EXTENSIONS if not re.search(rf"\b{extension}\b", page("sources").text)} == set()
+    assert {kind for kind in KINDS if not re.search(rf"\b{kind}\b", page("failures").text)} == set()
 
 
 def test_architecture_tree_names_every_module_and_package():
     """The tree of docs/architecture.md has the top level of `extractors` and `flows`."""
     tree = page("architecture").text
     entries = [*(ROOT / "extractors").iterdir(), *(ROOT / "flows").iterdir()]
-    names = {each.name if each.is_dir() else each.stem for each in entries if each.suffix in {"", ".py"}}
+    names = {entry.name if entry.is_dir() else entry.stem for entry in entries if entry.suffix in {"", ".py"}}
     missing = {name for name in names if not name.startswith("_") and not re.search(rf"\b{name}\b", tree)}
     assert missing == set()
 
@@ -144,11 +144,11 @@ def test_architecture_tree_names_every_module_and_package():
 
 
 def test_docs_name_only_existing_settings_commands_and_flags():
-    text = "\n".join(each.text for each in PAGES)
+    text = "\n".join(document.text for document in PAGES)
     settings = set(re.findall(rf"{PREFIX}[A-Z_]*[A-Z]", text))
     assert settings - {PREFIX + name.upper() for name in Settings.model_fields} == set()
     assert set(re.findall(r"(?:^|`)tilewise ([a-z]+)", text, re.MULTILINE)) - set(COMMANDS) == set()
-    prose = "\n".join(each.prose for each in PAGES)
+    prose = "\n".join(document.prose for document in PAGES)
     flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", prose))
     existing = {flag for command in COMMANDS for flag in list_flags(command)}
     existing |= {"--help"} | {flag for parameter in COMMAND.params for flag in parameter.opts}
@@ -160,8 +160,8 @@ def test_docs_name_only_existing_settings_commands_and_flags():
 def test_command_lines_have_only_flags_of_their_command():
     wrong = [
         line
-        for each in PAGES
-        for line in each.commands
+        for document in PAGES
+        for line in document.commands
         if not {word for word in line.split() if word.startswith("--")} <= list_flags(line.split()[1])
     ]
     assert wrong == []
@@ -170,20 +170,20 @@ def test_command_lines_have_only_flags_of_their_command():
 def test_every_link_has_a_target():
     """Targets are files, pictures and headings."""
     broken = []
-    for each in PAGES:
-        for link in each.links:
+    for document in PAGES:
+        for link in document.links:
             path, _, anchor = link.partition("#")
-            target = (each.path.parent / path).resolve() if path else each.path
-            exists = target.is_file() and (not anchor or anchor in type(each)(target).anchors)
-            broken += [] if exists else [f"{each}: {link}"]
+            target = (document.path.parent / path).resolve() if path else document.path
+            exists = target.is_file() and (not anchor or anchor in type(document)(target).anchors)
+            broken += [] if exists else [f"{document}: {link}"]
     assert broken == []
 
 
 def test_docs_name_only_existing_paths_and_make_targets():
     """Files that the reader or a command creates are excepted."""
-    text = "\n".join(each.text for each in PAGES)
+    text = "\n".join(document.text for document in PAGES)
     paths = set(re.findall(r"[` ]((?:flows|extractors|schemas|tests|benchmarks|docs|data/samples)/[\w/.]*)[` ]", text))
-    assert {each for each in paths if not (ROOT / each).exists()} == {
+    assert {path for path in paths if not (ROOT / path).exists()} == {
         f"schemas/{name}.py" for name in ("ticket", "delivery_note", "example")
     }
     targets = set(re.findall(r"^\| `make ([a-z]+)`|^make ([a-z]+)$", text, re.MULTILINE))
@@ -193,14 +193,14 @@ def test_docs_name_only_existing_paths_and_make_targets():
 
 def test_docs_name_only_existing_extras():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    named = {name for each in PAGES for name in re.findall(r"tilewise\[(\w+)\]|the extras? `(\w+)`", each.text)}
+    named = {name for document in PAGES for name in re.findall(r"tilewise\[(\w+)\]|the extras? `(\w+)`", document.text)}
     assert {name for pair in named for name in pair if name} <= set(project["optional-dependencies"])
 
 
-@pytest.mark.parametrize("each", DOCS, ids=str)
-def test_page_opens_with_its_task(each):
+@pytest.mark.parametrize("document", DOCS, ids=str)
+def test_page_opens_with_its_task(document):
     """Its first paragraph states its purpose."""
-    title, blank, task, *_ = each.text.splitlines()
+    title, blank, task, *_ = document.text.splitlines()
     assert title.startswith("# ")
     assert blank == ""
     assert re.fullmatch(r"\*\*Task: .*\*\*", task)
@@ -210,19 +210,19 @@ def test_page_opens_with_its_task(each):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("each", LOCAL, ids=str)
-def test_commands_of_a_page_run(each, docs_workspace):
+@pytest.mark.parametrize("document", LOCAL, ids=str)
+def test_commands_of_a_page_run(document, docs_workspace):
     """They run in the order of the page."""
     docs_workspace.publish_run()
-    for block in list_quick_blocks(each, on_a_bucket=False):
+    for block in list_quick_blocks(document, on_a_bucket=False):
         docs_workspace.run_block(block)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("each", REMOTE, ids=str)
-def test_commands_of_a_page_run_on_a_bucket(each, docs_workspace_with_bucket):
+@pytest.mark.parametrize("document", REMOTE, ids=str)
+def test_commands_of_a_page_run_on_a_bucket(document, docs_workspace_with_bucket):
     """These are the commands that name a bucket."""
-    for block in list_quick_blocks(each, on_a_bucket=True):
+    for block in list_quick_blocks(document, on_a_bucket=True):
         docs_workspace_with_bucket.run_block(block)
 
 
@@ -257,7 +257,7 @@ def workspace_with_runs(workspaces, serve_all, replies, tmp_path_factory):
 def test_every_sql_query_returns_rows(workspace_with_runs, monkeypatch):
     """Queries read the published files by the views beside them."""
     monkeypatch.chdir(workspace_with_runs.folder / "data/out")
-    queries = [query for each in PAGES if each.path.name != "analytics.md" for query in each.blocks("sql")]
+    queries = [query for document in PAGES if document.path.name != "analytics.md" for query in document.blocks("sql")]
     with duckdb.connect() as database:
         database.execute(Path("views.sql").read_text())
         queries_without_rows = [query for query in queries if not database.execute(query).fetchall()]
@@ -285,7 +285,7 @@ SUM_OF_MONEY = re.compile(r"\bsum\(((?:\w+\.)?(?:total|amount|price|spent))\)")
 
 def test_no_query_sums_money_over_currencies():
     """A query that sums an amount of the documents groups by their currency."""
-    queries = [query for each in PAGES for kind in ("sql", "python") for query in each.blocks(kind)]
+    queries = [query for document in PAGES for kind in ("sql", "python") for query in document.blocks(kind)]
     summing = [query for query in queries if SUM_OF_MONEY.search(query)]
     summing_in_polars = [query for query in queries if re.search(r'"total"\)\.sum\(', query)]
     assert summing
@@ -306,7 +306,7 @@ def test_column_is_null_only_where_its_row_says_so(table, workspace_with_runs):
 def test_every_toml_and_json_block_is_read(tmp_path, monkeypatch):
     """They are prices, faults, settings and rehearsals."""
     monkeypatch.chdir(tmp_path)
-    for number, text in enumerate(text for each in PAGES for text in each.blocks("toml")):
+    for number, text in enumerate(text for document in PAGES for text in document.blocks("toml")):
         path = tmp_path / ("tilewise.toml" if re.match(r"\w+ = ", text) and "[" not in text else f"{number}.toml")
         path.write_text(text)
         if "[models" in text:
@@ -315,12 +315,12 @@ def test_every_toml_and_json_block_is_read(tmp_path, monkeypatch):
             assert read_faults(path).shares.server_error
         else:
             assert read_settings().model == "Qwen/Qwen3.5-9B"
-    for text in [text for each in PAGES for text in each.blocks("json")]:
+    for text in [text for document in PAGES for text in document.blocks("json")]:
         Rehearsal().change(json.dumps(json.loads(text)).encode())
 
 
 def test_every_manifest_is_read(tmp_path):
     """Its rows make a document of two pages and one of one page."""
-    for text in [text for each in PAGES for text in each.blocks("csv")]:
+    for text in [text for document in PAGES for text in document.blocks("csv")]:
         (tmp_path / "list.csv").write_text(text)
-        assert [len(each.pages) for each in read_manifest(str(tmp_path / "list.csv")).documents()] == [2, 1]
+        assert [len(document.pages) for document in read_manifest(str(tmp_path / "list.csv")).documents()] == [2, 1]

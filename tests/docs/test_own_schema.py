@@ -10,7 +10,7 @@ TRUTH = ROOT / "data" / "samples" / "tickets" / "truth.jsonl"
 
 @pytest.mark.slow
 def test_documented_command_reads_the_ticket_as_its_truth(docs_workspace):
-    [line] = [each for each in page("schemas").commands if "--offline" in each]
+    [line] = [line for line in page("schemas").commands if "--offline" in line]
     result = docs_workspace.workspace.run(*docs_workspace.arguments(line), "--json", env={"TILEWISE_BASE_URL": None})
     assert result.exit_code == 0, result.output
     truth = json.loads(TRUTH.read_text())

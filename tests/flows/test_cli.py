@@ -204,7 +204,9 @@ def test_errors_do_not_wait_for_heavy_imports(workspace):
         timeout=120,
         check=False,
     )
-    assert [json.loads(line) for line in result.stdout.splitlines()] == [[each, 2, []] for each in QUICK_ERRORS]
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        [arguments, 2, []] for arguments in QUICK_ERRORS
+    ]
 
 
 def test_errors_of_settings(workspace, golden):

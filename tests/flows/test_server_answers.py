@@ -46,7 +46,7 @@ def list_calls(workspace):
 
 def list_outcomes(workspace):
     """The outcomes of the calls in their order."""
-    return [each["outcome"] for each in list_calls(workspace)]
+    return [call["outcome"] for call in list_calls(workspace)]
 
 
 def test_empty_answer_is_retried(workspace, run_against, replies):
@@ -63,7 +63,7 @@ def test_truncated_answer_is_retried_with_more_tokens(workspace, run_against, re
     result, server = run_against(replies.ok('{"caption": "A wa', finish="length"), replies.ok())
     assert result.exit_code == 0
     assert list_outcomes(workspace) == ["truncated", "accepted"]
-    assert [each["max_tokens"] for each in server.asked] == [2048, 4096]
+    assert [request["max_tokens"] for request in server.asked] == [2048, 4096]
     assert server.asked[0] | {"max_tokens": 4096} == server.asked[1]
 
 
@@ -71,21 +71,21 @@ def test_truncated_answer_is_detected_despite_finish_reason_stop(workspace, run_
     """Some servers report `stop` for a truncated answer."""
     result, server = run_against(replies.ok('{"caption": "A wa', finish="stop"), replies.ok())
     assert result.exit_code == 0
-    assert [each["max_tokens"] for each in server.asked] == [2048, 4096]
+    assert [request["max_tokens"] for request in server.asked] == [2048, 4096]
 
 
 def test_answer_that_is_always_truncated_is_a_failure(workspace, run_against, replies):
     """`max_tokens` is raised to at most four times the setting."""
     result, server = run_against(replies.ok('{"caption": "A wa', finish="length"), TILEWISE_MAX_TOKENS="100")
     assert result.exit_code == 1
-    assert [each["max_tokens"] for each in server.asked] == [100, 200, 400]
+    assert [request["max_tokens"] for request in server.asked] == [100, 200, 400]
     assert (workspace.only("failures")["stage"], workspace.only("failures")["kind"]) == ("validate", "truncated")
 
 
 def test_off_schema_answer_is_asked_again_with_its_errors(workspace, run_against, replies):
     """The next request adds the model's answer and its errors to the same messages."""
     result, server = run_against(replies.ok(OFF_SCHEMA), replies.ok())
-    first, second = (each["messages"] for each in server.asked)
+    first, second = (request["messages"] for request in server.asked)
     assert result.exit_code == 0
     assert list_outcomes(workspace) == ["off_schema", "accepted"]
     assert second[:2] == first

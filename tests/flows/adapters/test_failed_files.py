@@ -23,9 +23,9 @@ def test_failed_files_are_listed_by_name(workspace, serve, replies):
         bill_rule="table",
     )
     rows = list_failed_files(RunResult(RunRecord(info), RunCounts()))
-    assert [(each["uri"].rpartition("/")[2], each["kind"]) for each in rows] == [
+    assert [(row["uri"].rpartition("/")[2], row["kind"]) for row in rows] == [
         (r"no\_image.jpg", "bill, not_an_image"),
         ("good.jpg", "validate, off_schema"),
     ]
-    assert all(each["message"] and len(each) == 4 for each in rows)
+    assert all(row["message"] and len(row) == 4 for row in rows)
     assert "ACME" not in str(rows)

@@ -332,11 +332,11 @@ def test_two_processes_stay_within_the_limit(prefect_process):
     command = [sys.executable, "-c", SEND, "21"]
     pipes = {"stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, cwd=ROOT, env=prefect_process.env, **pipes) for _ in range(2)]
-    reports = [json.loads(each.communicate(timeout=150)[0]) for each in processes]
-    begin = max(each["sent"][0] for each in reports)
-    times = sorted(at for each in reports for at in each["sent"] if begin <= at < begin + 15)
+    reports = [json.loads(process.communicate(timeout=150)[0]) for process in processes]
+    begin = max(report["sent"][0] for report in reports)
+    times = sorted(at for report in reports for at in report["sent"] if begin <= at < begin + 15)
     peak = max(bisect_left(times, at + 1) - number for number, at in enumerate(times))
-    assert [each["warning"] for each in reports] == [None, None]
+    assert [report["warning"] for report in reports] == [None, None]
     assert 36 <= len(times) / 15 <= 42
     assert peak <= 55  # a busy machine delays calls, and then sends those of two seconds in one
-    assert min(len(each["sent"]) for each in reports) >= 150
+    assert min(len(report["sent"]) for report in reports) >= 150

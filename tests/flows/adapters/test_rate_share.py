@@ -97,7 +97,7 @@ def drive(loop):
             while loop.now < end:
                 running |= {asyncio.create_task(call()) for _ in range(60 - len(running))}
                 _, running = await asyncio.wait(running, timeout=end - loop.now, return_when=asyncio.FIRST_COMPLETED)
-            [each.cancel() for each in running]
+            [task.cancel() for task in running]
             await asyncio.gather(*running, return_exceptions=True)
 
     async def all_of(workers, spans):
@@ -116,12 +116,12 @@ def drive(loop):
 
 def sum_rates(workers, start, end):
     """Calls per second of all workers in this span."""
-    return sum(each.rate(start, end) for each in workers)
+    return sum(worker.rate(start, end) for worker in workers)
 
 
 def count_peak(workers, start=0.0):
     """The most calls in any one second after this time."""
-    times = sorted(at for each in workers for at in each.sent if at >= start)
+    times = sorted(at for worker in workers for at in worker.sent if at >= start)
     return max(bisect_left(times, at + 1) - number for number, at in enumerate(times))
 
 
@@ -136,14 +136,14 @@ def test_workers_share_one_rate(loop, drive, count):
 def test_two_workers_each_get_three_tenths_of_the_rate(loop, drive):
     """Shares follow from the free permits, not from the order of arrival."""
     workers = drive(Counter(loop), 125, 125)
-    assert min(each.rate(60, 120) for each in workers) >= 0.3 * RATE
+    assert min(worker.rate(60, 120) for worker in workers) >= 0.3 * RATE
 
 
 def test_many_workers_share_one_rate_and_none_starves(loop, drive):
     """Sixteen workers at a limit of 40 a second send 34 to 42, and each sends within half a minute."""
     workers = drive(Counter(loop), *[95] * 16)
     assert 34 <= sum_rates(workers, 30, 90) <= 42
-    assert min(each.rate(30, 60) for each in workers) > 0
+    assert min(worker.rate(30, 60) for worker in workers) > 0
 
 
 def test_calls_of_a_block_are_sent_evenly(loop, drive):
@@ -192,7 +192,7 @@ def test_stalling_server_costs_little(loop, drive):
     """With a stall of 2 s at every 20th acquire workers send at least 34 of 40 calls a second, and none falls back."""
     workers = drive(Counter(loop, stalls=2.0), 125, 125)
     assert 34 <= sum_rates(workers, 5, 120) <= 42
-    assert [each.permits.warning() for each in workers] == [None, None]
+    assert [worker.permits.warning() for worker in workers] == [None, None]
 
 
 def test_worker_continues_at_half_the_limit_when_the_server_dies(loop, drive):

@@ -39,7 +39,7 @@ def test_shard_exits_after_its_timeout(kind, timeout):
         (Crashed(message="exit code -9"), "Crashed: exit code -9", False),
         (Failed(name=REFUSED, message="set TILEWISE_LEDGER"), "Refused: set TILEWISE_LEDGER", True),
     ],
-    ids=lambda each: getattr(each, "name", None),
+    ids=lambda value: getattr(value, "name", None),
 )
 def test_shard_in_a_final_state_has_an_exit(state, words, refused):
     """A refused shard is marked, as another attempt could not begin either."""

@@ -36,7 +36,7 @@ def test_commands_of_the_new_readme_work_from_an_empty_folder(workspace):
         offline = ["--offline"] if words[0] == "run" else ["--model", "m"] if words[0] == "estimate" else []
         result = workspace.run(*words, *offline, env=env)
         assert result.exit_code == (2 if words[0] == "doctor" else 0), f"{command}\n{result.output}"
-    assert [each.split()[1] for each in commands] == [
+    assert [command.split()[1] for command in commands] == [
         "schemas",
         "try",
         "estimate",

@@ -41,7 +41,7 @@ def test_try_shows_a_wrong_answer_field_by_field(workspace, golden, serve, repli
     summary = json.loads(result.stdout)
     assert (result.exit_code, summary["outcome"], summary["fields"], len(summary["attempts"])) == (1, "failed", None, 2)
     errors = summary["attempts"][0]["errors"]
-    assert [(each["field"], each["value"]) for each in errors] == [("caption", "7"), ("tags", '"wall"')]
+    assert [(error["field"], error["value"]) for error in errors] == [("caption", "7"), ("tags", '"wall"')]
     assert summary["pages"][0]["action"] == "send"
     assert summary["cost_usd"] > 0
     assert workspace.run("run", "in", "--schema", "caption", "--yes").exit_code == 0  # still done

@@ -53,36 +53,42 @@ def load_text(tmp_path):
 
 def test_deployments_have_their_schedule_and_concurrency_limits():
     """A nightly run that collides is cancelled; runs that a user starts are queued."""
-    deployments = {each.name: each for each in load_deployments(ROOT / FILE)}
+    deployments = {deployment.name: deployment for deployment in load_deployments(ROOT / FILE)}
     nightly = deployments["nightly"]
     assert list(deployments) == ["nightly", "backfill", "apply", "shard", "estimate", "calibrate"]
     assert nightly.parameters["job"]["fail_above"] == 0.2
     assert nightly.parameters["job"]["when_expensive"] == "run"
-    assert [(each.cron, each.timezone) for each in nightly.schedules] == [("15 2 * * *", "UTC")]
+    assert [(schedule.cron, schedule.timezone) for schedule in nightly.schedules] == [("15 2 * * *", "UTC")]
     assert (nightly.concurrency_limit.limit, nightly.concurrency_limit.collision_strategy) == (1, "CANCEL_NEW")
     assert {deployments[name].concurrency_limit.collision_strategy for name in ("backfill", "apply")} == {"ENQUEUE"}
 
 
-@pytest.mark.parametrize("each", load_deployments(ROOT / FILE), ids=lambda each: each.name)
-def test_serve_registers_the_values_of_the_file(each):
+@pytest.mark.parametrize("deployment", load_deployments(ROOT / FILE), ids=lambda deployment: deployment.name)
+def test_serve_registers_the_values_of_the_file(deployment):
     """A deployment is registered under its flow's own name."""
-    runner = each.to_runner_deployment()
-    assert (runner.name, runner.entrypoint, runner.parameters) == (each.name, each.entrypoint, each.parameters)
-    assert runner.flow_name == each.entrypoint.rpartition(".")[2]
-    assert [schedule.schedule.cron for schedule in runner.schedules or []] == [every.cron for every in each.schedules]
+    runner = deployment.to_runner_deployment()
+    assert (runner.name, runner.entrypoint, runner.parameters) == (
+        deployment.name,
+        deployment.entrypoint,
+        deployment.parameters,
+    )
+    assert runner.flow_name == deployment.entrypoint.rpartition(".")[2]
+    assert [schedule.schedule.cron for schedule in runner.schedules or []] == [
+        spec.cron for spec in deployment.schedules
+    ]
 
 
 def read_schema(name):
     """The parameter schema that `serve` registers for this deployment."""
-    [each] = [each for each in load_deployments(ROOT / FILE) if each.name == name]
-    return each.to_runner_deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
+    [deployment] = [deployment for deployment in load_deployments(ROOT / FILE) if deployment.name == name]
+    return deployment.to_runner_deployment()._parameter_openapi_schema.model_dump(exclude_unset=True)
 
 
-@pytest.mark.parametrize("each", load_deployments(ROOT / FILE), ids=lambda each: each.name)
-def test_served_flow_refuses_additional_parameters(each):
+@pytest.mark.parametrize("deployment", load_deployments(ROOT / FILE), ids=lambda deployment: deployment.name)
+def test_served_flow_refuses_additional_parameters(deployment):
     """Prefect's own schema checks the models among its parameters."""
-    schema = read_schema(each.name)
-    plain = parameter_schema(load_flow_from_entrypoint(each.entrypoint)).model_dump(exclude_unset=True)
+    schema = read_schema(deployment.name)
+    plain = parameter_schema(load_flow_from_entrypoint(deployment.entrypoint)).model_dump(exclude_unset=True)
     assert schema["additionalProperties"] is False
     assert schema["required"] == plain["required"] if "required" in plain else True
     for name, model in plain.get("definitions", {}).items():
@@ -115,12 +121,12 @@ def test_form_marks_only_optional_fields_as_optional(name, optional):
 def test_server_checks_a_job_by_its_own_schema(job, field):
     """A job needs a source alone, also where the form marks more fields as required."""
     errors = validate({"job": job}, read_schema("backfill"))
-    assert [each.json_path.removeprefix("$.") for each in errors] == ([field] if field else [])
+    assert [error.json_path.removeprefix("$.") for error in errors] == ([field] if field else [])
 
 
 def test_jobs_of_the_file_are_valid():
-    for each in load_deployments(ROOT / FILE):
-        assert not each.parameters or Job.model_validate(each.parameters["job"])
+    for deployment in load_deployments(ROOT / FILE):
+        assert not deployment.parameters or Job.model_validate(deployment.parameters["job"])
 
 
 def test_find_file_prefers_the_working_directory(tmp_path, monkeypatch):
@@ -156,16 +162,18 @@ def test_form_has_one_job_with_ordered_fields(flow):
     assert list(schema.properties) == ["job"]
     order = sorted(fields, key=lambda name: fields[name]["position"])
     assert (order[: len(FIRST_FIELDS)], order[-2:]) == (FIRST_FIELDS, ["plan_only", "yes"])
-    assert all(each["title"] and each["description"].endswith(".") for each in fields.values())
-    assert len({each["position"] for each in fields.values()}) == len(fields)
+    assert all(field["title"] and field["description"].endswith(".") for field in fields.values())
+    assert len({field["position"] for field in fields.values()}) == len(fields)
 
 
 @pytest.mark.parametrize(("flow", "model"), [(backfill, "Job"), (apply, "ApplyRequest")], ids=["backfill", "apply"])
 def test_optional_fields_have_no_null_option(flow, model):
     """A form would show a choice of None in place of the field."""
     fields = parameter_schema(flow).definitions[model]["properties"].values()
-    assert not [each for each in fields if {"type": "null"} in each.get("anyOf", ()) or each.get("default", "") is None]
-    assert all("type" in each or "anyOf" in each for each in fields)
+    assert not [
+        field for field in fields if {"type": "null"} in field.get("anyOf", ()) or field.get("default", "") is None
+    ]
+    assert all("type" in field or "anyOf" in field for field in fields)
 
 
 def test_form_has_a_failure_threshold_and_dates_without_time():
@@ -185,7 +193,7 @@ def test_deployment_run_has_the_default_failure_threshold(fields, threshold):
 
 
 def test_calibration_form_describes_its_parameters():
-    assert all(each["description"] for each in parameter_schema(calibrate).properties.values())
+    assert all(field["description"] for field in parameter_schema(calibrate).properties.values())
 
 
 def test_shard_form_describes_its_fields():
@@ -194,7 +202,7 @@ def test_shard_form_describes_its_fields():
     assert list(schema.properties) == ["spec"]
     fields = schema.definitions["ShardSpec"]["properties"]
     assert list(fields) == ["plan", "run", "number", "first", "count", "offline"]
-    assert all(each["title"] and each["description"].endswith(".") for each in fields.values())
+    assert all(field["title"] and field["description"].endswith(".") for field in fields.values())
 
 
 def test_form_accepts_schemas_that_are_not_shipped():
@@ -224,7 +232,7 @@ def test_no_parameter_is_a_secret():
 async def test_schedule_runs_once_a_night_across_clock_changes(day):
     """On such a night 02:15 is skipped or occurs twice."""
     nights = await CronSchedule(cron="15 2 * * *", timezone="Europe/Berlin").get_dates(5, start=day)
-    assert len({each.date() for each in nights}) == 5
+    assert len({night.date() for night in nights}) == 5
     assert max(nights) - min(nights) < timedelta(days=4, hours=2)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -13,9 +11,10 @@ from extractors.core.errors import TilewiseError, first_line
 from extractors.report.progress import Progress
 from flows.adapters.prefect_api import is_prefect_configured
 from flows.console import terminal_confirm
+from flows.start_up import without_certificates, without_collection
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from prefect.client.schemas.objects import State
 
@@ -31,22 +30,11 @@ if TYPE_CHECKING:
 Returned = TypeVar("Returned")
 
 
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Imports create no garbage: to look for cycles meanwhile would take up to a seventh of the start."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()  # what was imported stays, so later searches leave it out, too
-        gc.enable()
-
-
 def run(config: RunConfig, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal to confirm its cost if needed."""
     if as_flow:
         return _run_as_flow(config.job)
-    with _without_collection():
+    with without_collection(), without_certificates():
         from extractors.run import pipeline
 
     with Progress(budget=config.job.budget) as progress:
@@ -62,7 +50,7 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
         import asyncio
 
         return asyncio.run(_apply_as_flow(request, plan))
-    with _without_collection():
+    with without_collection(), without_certificates():
         from extractors.run import pipeline
 
     with Progress(budget=plan.config.job.budget) as progress:
@@ -143,7 +131,7 @@ def _run_as_flow(job: Job) -> RunResult:
 def _start_flow_run(job: Job, *, configured: bool = False) -> RunResult:
     import asyncio
 
-    with _without_collection():
+    with without_collection(), without_certificates():
         from flows.adapters.checks import verify_server
         from flows.extract import CONFIRM, extract
 

@@ -8,7 +8,6 @@ server, on a database of the folder that is served.
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import socket
 import subprocess
@@ -20,6 +19,7 @@ import httpx
 
 from extractors.core.errors import ConfigurationError
 from flows.serving.database import save_template, temporary_database
+from flows.start_up import without_collection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -140,12 +140,10 @@ def main() -> None:
     from extractors.endpoint.serve import exit_with_parent
 
     exit_with_parent()
-    gc.disable()  # imports create no garbage: collection would take a quarter of the start
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with without_collection():
+        import uvicorn
+        from prefect.server.api.server import create_app
 
-    gc.freeze()
-    gc.enable()
     app = create_app(ephemeral=sys.argv[1] == TEMPORARY, final=True)
     port = int(sys.argv[2])
     uvicorn.run(app, host="127.0.0.1", port=port, loop="asyncio", log_level="error", timeout_graceful_shutdown=3)

@@ -1,8 +1,14 @@
-"""The modules that a command loads: they are counted, since times depend on the machine."""
+"""start_up.py, and the modules that a command loads: they are counted, since times depend on the machine."""
 
 import json
+import ssl
 import subprocess
 import sys
+
+import pytest
+from support.command import AUTHORITY, clean_environment
+
+from flows.start_up import without_certificates
 
 UNUSED_BY_HELP = {"asyncio", "extractors.core.documents", "httpx", "polars", "pydantic", "rich.console", "sqlalchemy"}
 # A run of one JPEG from a folder uses no other format, source, ledger or way to run.
@@ -77,3 +83,35 @@ def test_schemas_show_loads_only_what_it_prints(workspace):
     loaded = list_modules(workspace, "schemas", "show", "caption")
     assert sorted(loaded & unused) == []
     assert "polars" in loaded
+
+
+AUTHORITIES = """
+import ssl
+from flows.start_up import without_certificates
+
+with without_certificates():
+    import aiohttp.connector
+    made = ssl.create_default_context()
+checks = [made, *(value for value in vars(aiohttp.connector).values() if isinstance(value, ssl.SSLContext))]
+before = [context.cert_store_stats()["x509_ca"] for context in checks]
+for context in checks:
+    context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="localhost")
+after = [context.cert_store_stats()["x509_ca"] for context in checks]
+later = ssl.create_default_context().cert_store_stats()["x509_ca"]
+print(before, after, later, {type(context).__name__ for context in checks})
+"""
+
+
+def test_contexts_that_are_made_without_certificates_read_them_when_a_connection_uses_them():
+    """The system's certificates are one here. Later contexts read them at once."""
+    environment = clean_environment() | {"SSL_CERT_FILE": str(AUTHORITY), "SSL_CERT_DIR": ""}
+    command = [sys.executable, "-c", AUTHORITIES]
+    printed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert printed.strip() == "[0, 0, 0] [1, 1, 1] 1 {'SSLContext'}"
+
+
+def test_contexts_are_as_before_where_the_import_fails():
+    with pytest.raises(ImportError), without_certificates():
+        raise ImportError
+    assert "set_default_verify_paths" not in vars(ssl.SSLContext)
+    assert ssl.SSLContext.load_default_certs.__module__ == "ssl"

@@ -321,6 +321,10 @@ def main() -> None:
         os.environ.setdefault(
             "PYDANTIC_DISABLE_PLUGINS", "1"
         )  # the search reads the metadata of every installed package
+    if sys.argv[1:2] in (["run"], ["apply"]):
+        from flows.start_up import release_freed_memory
+
+        release_freed_memory()
     _keep_named_command(sys.argv[1:2])
     try:
         app(prog_name="tilewise")

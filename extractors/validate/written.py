@@ -72,7 +72,7 @@ def read_exactly(document: BaseModel, candidate: str, model: type[BaseModel]) ->
 
 def _find_difference(document: BaseModel, candidate: str) -> Difference:
     try:
-        written = json.loads(candidate, object_pairs_hook=_join_pairs, parse_float=_WrittenFloat)
+        written = _DECODER.decode(candidate)
         lost: list[Difference] = []
         _compare(document, written, "", lost)
     except _NameError as error:
@@ -103,6 +103,9 @@ def _join_pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
             if value != joined[name] and not _is_same_number(value, joined[name]):
                 raise _NameError(f"{name}: the name stands twice in one object, with different values")
     return joined
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_join_pairs, parse_float=_WrittenFloat)
 
 
 def _is_same_number(one: object, other: object) -> bool:

@@ -115,3 +115,27 @@ def test_contexts_are_as_before_where_the_import_fails():
         raise ImportError
     assert "set_default_verify_paths" not in vars(ssl.SSLContext)
     assert ssl.SSLContext.load_default_certs.__module__ == "ssl"
+
+
+def read_allocator_setting(workspace, own=None):
+    """The setting of Polars' allocator with which a run ends: the defaults of Polars, and behind them what overrides them."""
+    code = CODE.replace("sorted(sys.modules)", "__import__('os').environ.get('_RJEM_MALLOC_CONF')")
+    command = [sys.executable, "-c", code, "run", "in", "--schema", "receipt", "--dry-run"]
+    result = subprocess.run(
+        command,
+        cwd=workspace.folder,
+        env=workspace.environment({"_RJEM_MALLOC_CONF": own}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return json.loads(result.stderr.splitlines()[-1])
+
+
+def test_run_returns_the_freed_memory_of_polars(workspace):
+    assert read_allocator_setting(workspace).endswith("dirty_decay_ms:0,muzzy_decay_ms:0")
+
+
+def test_users_setting_of_the_allocator_wins(workspace):
+    assert read_allocator_setting(workspace, "dirty_decay_ms:70").endswith(",dirty_decay_ms:70")

@@ -100,7 +100,8 @@ class WebStore:
         _check_response(found, answer)
         if not answer.may_hold(kind):
             # Not final: a server may send an error page today and the image tomorrow.
-            message = f"{redact_url(found.uri)} is not a {kind}: the server sent content type {answer.content}"
+            named = "a video" if found.video else "an image"
+            message = f"{redact_url(found.uri)} is not {named}: the server sent content type {answer.content}"
             raise DocumentError(message, kind="not_an_image", stage="scan", final=False)
         return answer
 

@@ -10,8 +10,7 @@ from support.runs import vary
 
 from extractors.core import Copied
 from extractors.record.output.folder import FolderOutput
-from extractors.record.tables import columns
-from extractors.record.tables import row_index as originals
+from extractors.record.tables import columns, row_index
 from extractors.record.tables.row_index import DIGITS, Place, RowIndex
 from extractors.record.tables.volume import PartId, Volume
 from extractors.record.tables.writer import Tables
@@ -118,7 +117,7 @@ def test_read_row_of_a_deleted_file_returns_none(publish, make, tmp_path, model,
 
 def test_index_caches_four_blocks_of_rows(publish, make, tmp_path, model, terms, monkeypatch):
     """Rows are read in blocks, and the last four blocks are cached."""
-    monkeypatch.setattr(originals, "BLOCK", 3)
+    monkeypatch.setattr(row_index, "BLOCK", 3)
     keys = [f"{number:064x}"[::-1] for number in range(30)]
     publish(*(make.accept(f"/in/{number}.jpg", key=key) for number, key in enumerate(keys)))
     index = RowIndex(Tables(FolderOutput(tmp_path), terms, model), earlier=True, offline=False)

@@ -144,7 +144,7 @@ def test_stat_of_another_content_type_is_a_problem(site, store, build_page, kind
     site.pages["/a.png"] = build_page(kind=kind)
     problem = stat_problem(store, site)
     assert (problem.kind, problem.final) == ("not_an_image", False)
-    assert problem.message.endswith(f"is not a image: the server sent content type {kind.partition(';')[0]}")
+    assert problem.message.endswith(f"is not an image: the server sent content type {kind.partition(';')[0]}")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
@@ -22,7 +22,7 @@ from extractors.core import Attempt, Billing, CallRequest, Journal, Outcome, Rep
 from extractors.core.errors import DocumentError, Refused, RunError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 
     from extractors.call.circuit_breaker import CircuitBreaker
     from extractors.call.faults import Fault
@@ -157,8 +157,9 @@ class ChatClient:
         """Sends one request and reads its reply, within the time limit, up to the most bytes that an answer can have."""
         async with asyncio.timeout(self._timeout), aclosing(await self._post(body)) as response:
             content = bytearray()
-            encoded = "content-encoding" in response.headers  # else no layer for decoding is needed
-            async for piece in response.aiter_bytes() if encoded else response.aiter_raw():
+            encoded = "content-encoding" in response.headers  # else the transport's stream needs no layer of httpx
+            pieces = cast("AsyncIterable[bytes]", response.aiter_bytes() if encoded else response.stream)
+            async for piece in pieces:
                 content += piece
                 if len(content) > replies.MAX_REPLY_BYTES:
                     break

@@ -82,7 +82,7 @@ def _totals_of_failure(end: Failed, usage: _UsageTotals, cascade: CascadeTotals)
 
 def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
     """The billed attempts whose answer was accepted and is not the one that is published."""
-    if not isinstance(end, Accepted) or len(end.attempts) == 1:
+    if not isinstance(end, Accepted) or (len(end.attempts) == 1 and end.attempts[0].reply is end.reply):
         return []
     accepted = [each for each in end.attempts if each.outcome == "accepted"]
     same_rung = [each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung]

@@ -176,7 +176,7 @@ _FIELDS: dict[type, attrgetter[tuple[Any, ...]]] = {
 
 
 def sum_totals(parts: Sequence[RunTotals]) -> RunTotals:
-    """The sum of these totals: of many at once in a tenth of the time of adding one to another."""
+    """The sum of these totals: of many at once in a seventh of the time of adding one to another."""
     return _sum_fields(RunTotals, parts) if parts else RunTotals()
 
 

@@ -28,7 +28,7 @@ from extractors.core import (
 from extractors.core.document_totals import totals_of
 from extractors.core.money import Costs, Usage
 from extractors.core.tiles import Size
-from extractors.core.totals import RunTotals
+from extractors.core.totals import RunTotals, sum_totals
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STEP = LadderStep(1601, Size(500, 400), 1601)
@@ -134,7 +134,8 @@ def test_documents_without_an_answer_are_counted_by_kind():
         accept(attempt()),
         leave(),
     ]
-    totals = sum((totals_of(end) for end in ends), start=RunTotals())
+    totals = sum_totals([totals_of(end) for end in ends])
+    assert totals == sum((totals_of(end) for end in ends), start=RunTotals())
     assert sum(totals.kinds.values()) == totals.bad == 3
     assert {kind: count for (_, kind, _), count in totals.kinds.items()} == {"unreadable": 2, "refused": 1}
 
@@ -166,6 +167,13 @@ def test_replaced_accepted_answer_is_wasted():
     lower, higher = (attempt(cost=cost, usage=Usage(prompt=10)) for cost in ("0.2", "0.5"))
     assert dollars(replace(accept(lower, higher), reply=lower.reply))[1] == Decimal("0.5")
     assert dollars(replace(accept(lower, higher), reply=higher.reply))[1] == Decimal("0.2")
+
+
+def test_only_attempt_is_wasted_where_an_earlier_run_paid_for_the_published_answer():
+    """The published answer is of the first rung, the attempt of this run of the second."""
+    climbed = attempt(cost="0.5", usage=Usage(prompt=10))
+    climbed = replace(climbed, request=replace(climbed.request, steps=(replace(STEP, rung=STEP.rung + 1),)))
+    assert dollars(accept(climbed))[1] == Decimal("0.5")
 
 
 @pytest.mark.parametrize("end", [fail, leave])
@@ -268,3 +276,27 @@ def test_sum_includes_every_field():
     ones = RunTotals(*[COSTS if field.name == "estimated" else 1 for field in fields(RunTotals)])
     twos = [COSTS + COSTS if field.name == "estimated" else 2 for field in fields(RunTotals)]
     assert ones + ones == RunTotals(*twos)
+
+
+ENDS = st.sampled_from(
+    [
+        accept(attempt()),
+        accept(attempt("off_schema", cost=None), attempt(cost="0.25", usage=Usage(prompt=7, completion=3))),
+        accept(attempt("timeout", billed="unknown", cost=None, reserved=None), attempt()),
+        fail(attempt("off_schema")),
+        fail(kind="unreadable"),
+        copy(),
+        copy(bad=True, cost=None),
+        leave(attempt("truncated")),
+    ]
+)
+
+
+@given(st.lists(ENDS, max_size=12))
+def test_sum_of_many_totals_is_the_sum_of_one_after_the_other(ends):
+    one_by_one = RunTotals()
+    for end in ends:
+        one_by_one += totals_of(end)
+    summed = sum_totals([totals_of(end) for end in ends])
+    assert summed == one_by_one
+    assert (summed.reasons, summed.first_failures) == (one_by_one.reasons, one_by_one.first_failures)

@@ -29,7 +29,7 @@ def classify_point(name):
     if verb in {"commit", "committed"}:
         if "insert calls" in operand:
             return f"{verb} intents"
-        replies = "update calls" in operand and ("insert days" in operand or "runs" not in operand)
+        replies = "update calls" in operand and ("update days" in operand or "runs" not in operand)
         return f"{verb} replies" if replies else f"{verb} others"
     return name if verb == "rename" and operand in TABLES else verb
 

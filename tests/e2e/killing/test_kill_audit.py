@@ -21,7 +21,7 @@ def prepare_documents(scenario):
     return sorted(map(str, paths))
 
 
-INTENT, REPLY = "committed insert calls, insert days, update runs", "committed insert days, update calls, update runs"
+INTENT, REPLY = "committed insert calls, update days, update runs", "committed update calls, update days, update runs"
 
 
 @pytest.mark.parametrize(

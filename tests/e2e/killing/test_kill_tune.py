@@ -34,7 +34,7 @@ def test_killed_tuning_pays_again_for_calls_in_flight_only(workspace, serve, rep
     second = workspace.run(*command)
     assert second.exit_code == 0, second.output
     assert len(server.asked) == CALLS + 1
-    runs = workspace.table("runs").sort("run")
+    runs = workspace.table("runs").sort("started_at")
     assert runs["status"].to_list() == ["abandoned", "completed"]
     assert (runs["flow"].unique().to_list(), runs["calls"].sum()) == (["tune"], CALLS + 1)
     assert workspace.table("results").height == 0

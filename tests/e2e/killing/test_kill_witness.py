@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 pytestmark = pytest.mark.slow
 
 ANSWER = {"caption": "Green Garden Cafe", "alt_text": "A red wall", "tags": []}
-REPLY = "committed insert days, update calls, update runs"
+REPLY = "committed update calls, update days, update runs"
 
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)

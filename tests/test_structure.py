@@ -18,7 +18,9 @@ MOST_LINES_OF_NINE_IN_TEN = 15
 MOST_FIELDS = 10
 MOST_VAGUE_WORDS = 9
 CONTEXTS = re.compile(r"(Context|Session|Scheduler|Coordinator|Journal|Worker)$")  # classes that carry others around
-VAGUE = re.compile(r"(?<![^\W_])(nobody|whoever|somebody|whatever)(?![^\W_])", re.IGNORECASE)  # in names, too
+VAGUE = re.compile(
+    r"(?<![^\W_])(nobody|whoever|somebody|whatever)(?![^\W_])", re.IGNORECASE
+)  # alone or as a part of a name
 
 
 @functools.cache

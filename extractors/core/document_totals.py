@@ -82,7 +82,7 @@ def _totals_of_failure(end: Failed, usage: _UsageTotals, cascade: CascadeTotals)
 
 def _list_superseded(end: Accepted | Failed | Unfinished) -> list[Attempt]:
     """The billed attempts whose answer was accepted and is not the one that is published."""
-    if not isinstance(end, Accepted) or (len(end.attempts) == 1 and end.attempts[0].reply is end.reply):
+    if not isinstance(end, Accepted):
         return []
     accepted = [each for each in end.attempts if each.outcome == "accepted"]
     same_rung = [each for each in reversed(accepted) if each.request.steps[0].rung == end.step.rung]
@@ -103,9 +103,9 @@ def _cascade_of(end: Accepted | Failed | Unfinished) -> CascadeTotals:
     return CascadeTotals(
         stopped,
         climbed=int(bool(climbs)),
-        climb_usd=sum_known(each.cost_usd for each in climbs) if climbs else Decimal(0),
+        climb_usd=sum_known(each.cost_usd for each in climbs),
         sent_tokens=_count_rungs(billed),
-        climb_tokens=_count_rungs(climbs) if climbs else 0,
+        climb_tokens=_count_rungs(climbs),
         faithful_tokens=end.planned.faithful_tokens,
     )
 

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 from extractors.core.errors import DocumentError
+from extractors.images.jpeg import SOS, iter_segments
 from extractors.images.open import open_picture, translate_errors
 
 if TYPE_CHECKING:
@@ -54,13 +55,7 @@ def _decode(jpeg: bytes) -> bytes:
 
 def _ends_jpeg(data: bytes) -> bool:
     """Tell whether an end-of-image marker follows the first scan; in entropy-coded data 0xFF is always stuffed."""
-    position = 2
-    while data[position : position + 1] == b"\xff":
-        marker = data[position + 1 : position + 2]
-        if marker == b"\xda":  # start of scan
-            return data.rfind(b"\xff\xd9", position) > 0
-        position += 1 if marker == b"\xff" else 2 + int.from_bytes(data[position + 2 : position + 4])
-    return False
+    return any(marker == SOS and data.rfind(b"\xff\xd9", place) > 0 for marker, place in iter_segments(data))
 
 
 def _ends_png(data: bytes) -> bool:

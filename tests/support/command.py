@@ -226,7 +226,7 @@ class Answer(NamedTuple):
 
     status: int = 200
     body: bytes = b""
-    headers: dict[str, str] = {"Content-Type": "application/json"}  # noqa: RUF012  never changed
+    headers: dict[str, str] = {"Content-Type": "application/json"}  # noqa: RUF012 - read only, the same for all requests
 
 
 class Replies:

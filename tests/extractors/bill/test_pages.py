@@ -65,7 +65,7 @@ def test_each_page_of_a_pdf_is_billed(bill_pages, pdf):
     )
 
 
-@pytest.mark.parametrize("prefix", [b"", b"From: somebody\r\n\r\n"])
+@pytest.mark.parametrize("prefix", [b"", b"From: sender@example.com\r\n\r\n"])
 @pytest.mark.parametrize("name", ["a.pdf", "A.PDF", "a.jpg"])
 def test_pdf_is_recognized_by_its_bytes(bill_pages, pdf, name, prefix):
     """It may have any name, and text before it."""

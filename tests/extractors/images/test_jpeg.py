@@ -32,8 +32,9 @@ def test_frame_has_the_size_and_the_mode_that_pillow_finds(mode, size, progressi
     assert (tuple(frame.size), MODES[frame.components]) == (size, mode)
 
 
-def test_scan_of_a_frame_is_the_start_of_its_pixels():
-    assert ENCODED[find_frame(ENCODED).scan :].startswith(b"\xff\xda")
+def test_fill_bytes_before_a_marker_are_skipped():
+    place = ENCODED.index(b"\xff\xc0")
+    assert find_frame(ENCODED[:place] + b"\xff\xff" + ENCODED[place:]) == find_frame(ENCODED)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about changed EXIF

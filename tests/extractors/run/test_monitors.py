@@ -293,7 +293,7 @@ def test_baseline_is_measured_after_twenty_explained_replies():
 
 
 def test_odd_replies_delay_the_baseline():
-    """With five odd replies there is none after 19 explained replies and one after 26."""
+    """With five odd replies the baseline is not measured after 19 explained replies, and is measured after 26."""
     odd = [((Size(500, 500),), 9000 + n) for n in range(5)]
     monitors = [observe_calls("formula", *odd, *bill_pages(get_rule("formula"), calls=count)) for count in (19, 26)]
     assert [monitor.baseline for monitor in monitors] == [None, TEXT]

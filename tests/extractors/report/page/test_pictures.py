@@ -1,4 +1,4 @@
-"""page.pictures: thumbnails of the documents' first pages, or the reason why there is none."""
+"""page.pictures: thumbnails of the documents' first pages, or the reason why a document has no thumbnail."""
 
 import base64
 import io

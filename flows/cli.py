@@ -318,9 +318,8 @@ def main() -> None:
     """The console script. What start-up creates stays, so the search of it for cycles is left out, also at exit."""
     gc.set_threshold(START_OBJECTS)
     if sys.argv[1:2] != ["serve"]:  # whose flow runs inherit the environment
-        os.environ.setdefault(
-            "PYDANTIC_DISABLE_PLUGINS", "1"
-        )  # the search reads the metadata of every installed package
+        # The search for plugins reads the metadata of every installed package.
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
     if sys.argv[1:2] in (["run"], ["apply"]):
         from flows.start_up import release_freed_memory
 

@@ -50,11 +50,8 @@ def is_command(function):
 
 
 def lines(function):
-    """The lines of a function from `def` to its last, without its docstring."""
-    first = function.body[0]
-    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    docstring = first.end_lineno - first.lineno + 1 if documented else 0
-    return function.end_lineno - function.lineno + 1 - docstring
+    """The lines of a function from `def` to its last, with its docstring."""
+    return function.end_lineno - function.lineno + 1
 
 
 def fields(class_):

@@ -45,10 +45,7 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
 
 
 def count_pages(found: Found, store: Store) -> int | None:
-    """Count the pages of a PDF or the frames of a TIFF, told by its extension; None for any other file.
-
-    Raises DocumentError for one that cannot be opened.
-    """
+    """Count the pages of a PDF or frames of a TIFF; None for another file. Raises DocumentError if it is broken."""
     name = found.uri.lower()
     if found.problem or found.video or not name.endswith((".pdf", ".tif", ".tiff")):
         return None

@@ -110,10 +110,8 @@ def _build_schema_options(schema: Schema, mode: Mode, *, flat: bool) -> dict[str
     """Builds the part of a request that constrains the answer to the JSON schema; `prompt` relies on the prompt alone."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", schema.name)[:64]
     if mode == "json_schema":
-        constraint = {
-            "type": "json_schema",
-            "json_schema": {"name": name, "schema": schema.constraint, "strict": schema.strict},
-        }
+        named = {"name": name, "schema": schema.constraint, "strict": schema.strict}
+        constraint = {"type": "json_schema", "json_schema": named}
         return {"response_format": constraint | ({"schema": schema.constraint} if flat else {})}
     if mode == "json_object":
         return {"response_format": {"type": "json_object"}}

@@ -174,11 +174,8 @@ def _read_choice(part: Object) -> Object | None:
         return None
     places = (first.get("message"), first.get("delta"), first.get("error"))
     texts = (first.get("text"), first.get("finish_reason"))
-    return (
-        first
-        if any(isinstance(each, dict) for each in places) or any(isinstance(each, str) for each in texts)
-        else None
-    )
+    known = any(isinstance(each, dict) for each in places) or any(isinstance(each, str) for each in texts)
+    return first if known else None
 
 
 def _read_exact_choices(text: str) -> list[Object]:

@@ -67,13 +67,8 @@ async def examine(settings: Settings, source: str | None) -> list[Finding]:
     served = _check_offline() if config.offline else await _check_endpoint(config)
     with ExitStack() as stack:
         ledger, memory = _check_ledger(settings, stack)
-        findings = [
-            served.key,
-            _check_model(config, served),
-            _check_price(config, served, memory),
-            _check_rule(config, memory),
-            *list_tunings(config, memory),
-        ]
+        findings = [served.key, _check_model(config, served), _check_price(config, served, memory)]
+        findings += [_check_rule(config, memory), *list_tunings(config, memory)]
     if source:
         findings += _check_source(source)
     return [*findings, _check_output(config), ledger]

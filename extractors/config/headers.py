@@ -15,6 +15,16 @@ _ALLOWED = 'must be a JSON object of header names and their values, as {"X-Team"
 
 def parse_headers(value: object) -> dict[str, str]:
     """The headers by name. Raises ValueError for what is no header, or would change how a request is framed."""
+    headers: dict[str, str] = {}
+    for name, content in _parse_object(value).items():
+        header, text = _read_header(name, content)
+        if header.lower() in {each.lower() for each in headers}:
+            raise ValueError(f"names {header} twice")
+        headers[header] = text
+    return headers
+
+
+def _parse_object(value: object) -> dict[object, object]:
     if isinstance(value, str):
         try:
             value = orjson.loads(value)
@@ -22,16 +32,10 @@ def parse_headers(value: object) -> dict[str, str]:
             raise ValueError(_ALLOWED) from None
     if not isinstance(value, dict):
         raise ValueError(_ALLOWED)  # noqa: TRY004 - pydantic makes its errors of these
-    headers: dict[str, str] = {}
-    for name, content in value.items():
-        _check_header(name, content)
-        if name.lower() in {each.lower() for each in headers}:
-            raise ValueError(f"names {name} twice")
-        headers[name] = content.strip()
-    return headers
+    return value
 
 
-def _check_header(name: object, content: object) -> None:
+def _read_header(name: object, content: object) -> tuple[str, str]:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no header name: {_ALLOWED}")
     if name.lower() in _RESERVED:
@@ -40,3 +44,4 @@ def _check_header(name: object, content: object) -> None:
         raise ValueError(f"the value of {name} must be text")  # noqa: TRY004 - as above
     if not content.isascii() or not all(sign.isprintable() or sign == "\t" for sign in content):
         raise ValueError(f"the value of {name} must be printable ASCII on one line")
+    return name, content.strip()

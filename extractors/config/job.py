@@ -78,11 +78,15 @@ def simplify_form(schema: JsonDict) -> None:
     for place, shown_as in enumerate(properties.values()):
         assert isinstance(shown_as, dict)
         shown_as["position"] = place
-        if shown_as.get("default", "") is None:
-            del shown_as["default"]
-        ways = shown_as.get("anyOf")
-        if isinstance(ways, list):
-            _drop_null(shown_as, [each for each in ways if isinstance(each, dict) and each.get("type") != "null"])
+        _simplify_field(shown_as)
+
+
+def _simplify_field(shown_as: JsonDict) -> None:
+    if shown_as.get("default", "") is None:
+        del shown_as["default"]
+    ways = shown_as.get("anyOf")
+    if isinstance(ways, list):
+        _drop_null(shown_as, [each for each in ways if isinstance(each, dict) and each.get("type") != "null"])
 
 
 def _drop_null(shown_as: JsonDict, ways: list[JsonDict]) -> None:

@@ -80,7 +80,5 @@ def _read_price_file(path: Path) -> dict[str, Price]:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(f"TILEWISE_PRICES={str(path)!r}: {where}: {first['msg']}") from None
-    return {
-        model: Price(entry.input, entry.output, entry.cached_input, entry.as_of)
-        for model, entry in parsed.models.items()
-    }
+    entries = parsed.models.items()
+    return {model: Price(entry.input, entry.output, entry.cached_input, entry.as_of) for model, entry in entries}

@@ -252,15 +252,20 @@ def _read_toml(path: Path) -> dict[str, object]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    for key in values:
+        _check_key(path, key)
+    return values
+
+
+def _check_key(path: Path, key: str) -> None:
+    """Raises ConfigurationError for a setting that a TOML file may not hold, or that does not exist."""
     secrets = {"api_key": "key", "headers": "extra headers", "pdf_passwords": "passwords"}
     allowed = sorted(Settings.model_fields.keys() - secrets.keys())
-    for key in values:
-        if key in secrets:
-            message = f"{path}: set the {secrets[key]} in the environment or .env, as {PREFIX}{key.upper()}"
-            raise ConfigurationError(message)
-        if key not in allowed:
-            raise ConfigurationError(f"{path}: unknown setting {key!r}: use one of {', '.join(allowed)}")
-    return values
+    if key in secrets:
+        message = f"{path}: set the {secrets[key]} in the environment or .env, as {PREFIX}{key.upper()}"
+        raise ConfigurationError(message)
+    if key not in allowed:
+        raise ConfigurationError(f"{path}: unknown setting {key!r}: use one of {', '.join(allowed)}")
 
 
 def _format_error(error: ErrorDetails) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import orjson
 import pydantic
@@ -126,18 +126,17 @@ def load(name: str) -> Schema:
         class_name = "".join(word.title() for word in name.split("_"))
         published = name
     model = getattr(module, class_name, None)
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        models = [
-            each for each, value in vars(module).items() if isinstance(value, type) and issubclass(value, BaseModel)
-        ]
-        hint = suggest_name(class_name, models)
+    if not _is_model(model):
+        hint = suggest_name(class_name, [name for name, value in vars(module).items() if _is_model(value)])
         raise ConfigurationError(f"schema {name!r}: {module.__name__} has no pydantic model named {class_name!r}{hint}")
     return _build_schema(published, model, module)
 
 
-def _build_schema(published: str, model: type[BaseModel], module: ModuleType) -> Schema:
-    _check_names(published, model)
-    version = _read_version(published, module)
+def _is_model(value: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _build_wire(published: str, model: type[BaseModel], module: ModuleType) -> dict[str, object]:
     try:
         wire = to_wire(model.model_json_schema())
     except PydanticUserError as error:
@@ -148,6 +147,12 @@ def _build_schema(published: str, model: type[BaseModel], module: ModuleType) ->
             f"schema {published!r}: {model.__name__} is a single value: an answer must be an object or a list, so make"
             " the value a field of a model"
         )
+    return wire
+
+
+def _build_schema(published: str, model: type[BaseModel], module: ModuleType) -> Schema:
+    _check_names(published, model)
+    version, wire = _read_version(published, module), _build_wire(published, model, module)
     words = [(model.__doc__ or "").strip(), _read_instructions(published, module), RULES]
     prompt = "\n\n".join([*filter(None, words), orjson.dumps(wire).decode()])
     name = published if version == 1 else f"{published}_v{version}"

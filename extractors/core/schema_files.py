@@ -67,12 +67,7 @@ def import_named(name: str) -> ModuleType:
 def import_source(source: str, name: str) -> ModuleType:
     """The module of `package.module` or `path/to/file.py`, the part of a schema's name before the colon."""
     if source.endswith(".py"):
-        path = Path(source)
-        if _OWN_FILES_ONLY.get():
-            check_location(name)
-        if not path.is_file():
-            raise ConfigurationError(f"schema {name!r}: there is no file {str(path)!r} below {str(Path.cwd())!r}")
-        return _import_file(path, _module_name(path), name)
+        return _import_path(Path(source), name)
     parts = source.split(".")
     if not all(part.isidentifier() for part in parts):
         raise ConfigurationError(f"schema {name!r}: write it as package.module:Model or path/to/file.py:Model")
@@ -80,6 +75,14 @@ def import_source(source: str, name: str) -> ModuleType:
     if folder and len(parts) == 2 and parts[0] == PACKAGE and (folder / f"{parts[1]}.py").is_file():
         return _import_file(folder / f"{parts[1]}.py", source, name)
     return _import_module(source, name)
+
+
+def _import_path(path: Path, name: str) -> ModuleType:
+    if _OWN_FILES_ONLY.get():
+        check_location(name)
+    if not path.is_file():
+        raise ConfigurationError(f"schema {name!r}: there is no file {str(path)!r} below {str(Path.cwd())!r}")
+    return _import_file(path, _module_name(path), name)
 
 
 def allow_own_files_only() -> None:

@@ -22,7 +22,7 @@ from extractors.endpoint.fill.kinds import kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from extractors.endpoint.ocr.words import Document, Word
+    from extractors.endpoint.ocr.words import OcrDocument, Word
 
 _WORD = 3  # letters and digits that a word has at least whose errors count
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(T|$)")
@@ -72,7 +72,7 @@ class OcrCertainty:
     values worse: the least of many is low in right values, too.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: OcrDocument) -> None:
         self._document = document
         words = [word for line in document.lines for word in line.words]
         self._words = [_Letters.of(word) for word in words]

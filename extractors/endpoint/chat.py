@@ -13,7 +13,7 @@ from extractors.endpoint.chat_response import add_logprobs, build_response
 from extractors.endpoint.faults.corrupt import corrupt_response
 from extractors.endpoint.faults.network import Drip, Reset, Stall
 from extractors.endpoint.faults.responses import EVENTS, JSON, error_body, replace_response
-from extractors.endpoint.refusal import Refusal
+from extractors.endpoint.refusal import EndpointRefusal
 from extractors.endpoint.wire import parse_request
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Chat:
         draw = self._rehearsal.arrive()
         try:
             return await self._build_response(request, draw)
-        except Refusal as refusal:
+        except EndpointRefusal as refusal:
             self._tally.count("crowded" if refusal.status == 503 else "refused")
             raise
         except ClientDisconnect:
@@ -69,7 +69,9 @@ class Chat:
 
     def _withhold_answer(self, draw: Draw, chat_request: ChatRequest) -> ASGIApp | None:
         if chat_request.logprobs is not None and self._rehearsal.options.refuse_logprobs:
-            raise Refusal("logprobs is not supported with this model", param="logprobs", code="unsupported_parameter")
+            raise EndpointRefusal(
+                "logprobs is not supported with this model", param="logprobs", code="unsupported_parameter"
+            )
         match draw.kind:
             case "error_body":
                 return error_body(stream=chat_request.stream)
@@ -88,9 +90,8 @@ class Chat:
             await asyncio.sleep(remaining)
         if draw.kind == "reset":
             self._tally.count("reset")
-            return Reset(
-                draw, list(response.iter_events()) if chat_request.stream else [response.to_json()], chat_request.stream
-            )
+            parts = list(response.iter_events()) if chat_request.stream else [response.to_json()]
+            return Reset(draw, parts, chat_request.stream)
         kind = "truncated" if response.finish_reason == "length" else draw.kind
         self._tally.bill(kind, response.prompt_tokens, response.completion_tokens)
         if chat_request.stream:

@@ -13,7 +13,7 @@ from extractors.endpoint.fill.fill import fill_schema
 from extractors.endpoint.ocr.read import Ocr
 
 if TYPE_CHECKING:
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
     from extractors.endpoint.wire import ChatRequest
 
 NAMES = ("ocr", "echo")
@@ -69,7 +69,7 @@ def create_reader(name: str) -> Reader:
     return OcrReader() if name == "ocr" else EchoReader()
 
 
-def _build_answer(ask: ChatRequest, document: Document) -> Answer:
+def _build_answer(ask: ChatRequest, document: OcrDocument) -> Answer:
     """The answer of the words; with log probabilities only where they are asked for."""
     if ask.schema is None:
         text = "\n".join(document.texts)

@@ -19,7 +19,7 @@ _BARE = frozenset({0x01, *range(0xD0, SOS)})  # markers without a length
 _FRAME = struct.Struct(">BHHB")
 
 
-class Frame(NamedTuple):
+class JpegFrame(NamedTuple):
     """The frame of a JPEG of 8 bits a sample."""
 
     size: Size
@@ -40,7 +40,7 @@ def iter_segments(data: bytes) -> Iterator[tuple[int, int]]:
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
 
 
-def find_frame(data: bytes) -> Frame | None:
+def find_frame(data: bytes) -> JpegFrame | None:
     """Give the frame of these bytes; None where they are no JPEG, or one that is odd or cut short before its first scan."""
     frame = None
     for marker, place in iter_segments(data) if data.startswith(_START) else ():
@@ -55,5 +55,5 @@ def find_frame(data: bytes) -> Frame | None:
             bits, height, width, components = _FRAME.unpack_from(data, place + 4)
             if bits != 8 or length != 8 + 3 * components:
                 return None
-            frame = Frame(Size(width, height), components)
+            frame = JpegFrame(Size(width, height), components)
     return None

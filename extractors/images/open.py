@@ -129,10 +129,7 @@ def _choose_formats(source: BinaryIO, stage: str) -> tuple[str, ...]:
     """Give the formats that may open this file; HEIF's reader is imported only for a HEIF."""
     head = source.read(64)
     source.seek(0)
-    brands = {head[8:12], *(head[place : place + 4] for place in range(16, 64, 4))}
-    if head[4:8] != b"ftyp" or head[8:12] in _AVIF_BRANDS or not brands & _HEIF_BRANDS:
-        return FORMATS
-    if brands & set(_AVIF_BRANDS) and head[8:12] in {b"mif1", b"msf1"}:
+    if not _is_heif(head):
         return FORMATS
     try:
         import pillow_heif  # noqa: PLC0415 - an extra, and heavy
@@ -141,6 +138,14 @@ def _choose_formats(source: BinaryIO, stage: str) -> tuple[str, ...]:
         raise DocumentError(message, kind="not_an_image", stage=stage, final=False) from None
     pillow_heif.register_heif_opener()
     return ("HEIF",)
+
+
+def _is_heif(head: bytes) -> bool:
+    """Tell whether these first bytes are of a HEIF, by the brands of its first box, and not of an AVIF."""
+    major, brands = head[8:12], {head[8:12], *(head[place : place + 4] for place in range(16, 64, 4))}
+    if head[4:8] != b"ftyp" or major in _AVIF_BRANDS or not brands & _HEIF_BRANDS:
+        return False
+    return not (brands & set(_AVIF_BRANDS) and major in {b"mif1", b"msf1"})
 
 
 def _skip_text(stream: PngImagePlugin.PngStream, _position: int, length: int) -> bytes:

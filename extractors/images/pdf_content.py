@@ -180,17 +180,22 @@ def _read_name(raw: Any, font: Any) -> str:
 
 def _is_blank(raw: Any, page: Any, picture: Image.Image, letter: Letter) -> bool:
     """Tell whether nothing is drawn where a letter stands; it must be large enough to leave a trace."""
-    left, bottom, right, top = letter.bounds
-    if top - bottom < _LEAST_POINTS:
+    if letter.bounds[3] - letter.bounds[1] < _LEAST_POINTS:
         return False
+    box = _locate(raw, page, picture, letter)
+    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
+        return False  # outside what is shown
+    low, high = picture.crop(box).getextrema()
+    return low == high
+
+
+def _locate(raw: Any, page: Any, picture: Image.Image, letter: Letter) -> tuple[int, int, int, int]:
+    """The box of a letter in the pixels of the picture: left, top, right, bottom, within its edges."""
+    left, bottom, right, top = letter.bounds
     corners = []
     for x, y in ((left, top), (right, bottom)):
         across, down = ctypes.c_int(), ctypes.c_int()
         raw.FPDF_PageToDevice(page, 0, 0, *picture.size, 0, x, y, across, down)
         corners.append((across.value, down.value))
     (x0, x1), (y0, y1) = (sorted(values) for values in zip(*corners, strict=True))
-    box = (max(0, x0), max(0, y0), min(picture.width, x1 + 1), min(picture.height, y1 + 1))
-    if box[2] - box[0] < 1 or box[3] - box[1] < 1:
-        return False  # outside what is shown
-    low, high = picture.crop(box).getextrema()
-    return low == high
+    return max(0, x0), max(0, y0), min(picture.width, x1 + 1), min(picture.height, y1 + 1)

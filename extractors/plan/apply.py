@@ -83,23 +83,18 @@ class PlanFeed:
     videos = False  # the budget was checked when the plan was made
 
     def __init__(
-        self,
-        inputs: EstimateInputs,
-        stored_plan: StoredPlan,
-        info: PlanInfo,
-        plan_range: PlanRange | None = None,
+        self, inputs: EstimateInputs, stored_plan: StoredPlan, info: PlanInfo, plan_range: PlanRange | None = None
     ) -> None:
         """`plan_range`: only these documents. Raises ConfigurationError when the source cannot be listed."""
-        config = inputs.config
-        self._job, self._history, self.tariff, self._info = config.job, inputs.history, inputs.tariff, info
-        job, hosts = config.job, config.settings.allow_hosts
-        self._passwords = config.settings.pdf_passwords
-        self._source = open_source(job.source, job.document_by, hosts, job.selection)
+        job, settings = inputs.config.job, inputs.config.settings
+        self._job, self._history, self.tariff, self._info = job, inputs.history, inputs.tariff, info
+        self._passwords = settings.pdf_passwords
+        self._source = open_source(job.source, job.document_by, settings.allow_hosts, job.selection)
         self.listing = Listing()  # empty: the plan was made of a whole one
         self._source.documents(Listing())  # else every document of an unreachable source would seem to have changed
         self.store = self._source.store
         self._range = plan_range or PlanRange(0, info.documents)
-        self._batches = stored_plan.iter_documents(self._range.first, self._range.count, batch=config.settings.chunk)
+        self._batches = stored_plan.iter_documents(self._range.first, self._range.count, batch=settings.chunk)
         self._addresses = self._signed_addresses()
         self.skipped = self.waiting = self._read = 0
         self.skipped_failed = Counter[str]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Choice(NamedTuple):
+class PlanChoice(NamedTuple):
     """What is done with images, and the reason."""
 
     what: str
@@ -14,11 +14,11 @@ class Choice(NamedTuple):
 
 # By action and reason of a plan.
 CHOICES = {
-    ("send", "fits"): Choice("sent as they are", "a smaller size costs the same"),
-    ("send", "floor"): Choice("sent as they are", "smaller would be hard to read"),
-    ("shrink", "native"): Choice("shrunk to what the model sees", "no detail is lost"),
-    ("resize", "cheaper"): Choice("reduced to a cheaper size", "retried larger if invalid"),
-    ("url", "passed_on"): Choice("sent as a link", "the server fetches it"),
+    ("send", "fits"): PlanChoice("sent as they are", "a smaller size costs the same"),
+    ("send", "floor"): PlanChoice("sent as they are", "smaller would be hard to read"),
+    ("shrink", "native"): PlanChoice("shrunk to what the model sees", "no detail is lost"),
+    ("resize", "cheaper"): PlanChoice("reduced to a cheaper size", "retried larger if invalid"),
+    ("url", "passed_on"): PlanChoice("sent as a link", "the server fetches it"),
 }
 
 

@@ -37,7 +37,7 @@ from extractors.record.tables.writer import Tables
 from extractors.run.approval import require_approval
 from extractors.run.context import open_client
 from extractors.run.journal import DocumentJournal
-from extractors.run.probes import PROBES, Finding, identify
+from extractors.run.probes import PROBES, ProbeFinding, identify
 from extractors.run.recovery import recover_abandoned
 from extractors.run.result import RunCounts, RunRecord
 from extractors.run.session import Lease, price_in_force
@@ -66,7 +66,7 @@ class CalibrationResult:
 
     model: str
     returned_model: str | None
-    finding: Finding
+    finding: ProbeFinding
     cost_usd: Decimal | None
 
     def lines(self) -> list[str]:

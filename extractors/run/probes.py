@@ -28,7 +28,7 @@ NEAR = 0.02  # of a rule's tokens: more than rounding and markers explain is ano
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeFinding:
     """What the probes showed: the rule, the tokens of the call without an image, and each probe's image tokens."""
 
     rule: Rule
@@ -51,7 +51,7 @@ class Finding:
         return _explains(self.rule, self.image_tokens)
 
 
-def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
+def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> ProbeFinding:
     """Identifies the rule from the prompt tokens of a call with text alone and of one call for each of `PROBES`.
 
     The shipped rule that is nearest, if it explains all probes; else `flat:N` where they are all alike; else a rule
@@ -67,7 +67,7 @@ def identify(text_tokens: int, prompt_tokens: Mapping[Size, int]) -> Finding:
     shipped = [rule for name in tiles.NAMES if _explains(rule := tiles.get_rule(name), measured)]
     flat = tiles.get_rule(f"flat:{max(measured.values())}")
     nearest = min(shipped, key=lambda rule: _worst(rule, measured), default=flat)
-    return Finding(nearest if _explains(nearest, measured) else _fit_rule(measured), text_tokens, measured)
+    return ProbeFinding(nearest if _explains(nearest, measured) else _fit_rule(measured), text_tokens, measured)
 
 
 def _fit_rule(measured: Mapping[Size, int]) -> Rule:

@@ -129,8 +129,7 @@ class _Trial:
         """The document as it ended, the error that stopped it, and warnings; a rejected one is not sent."""
         if self.planned.problem is not None:
             return Failed(self.planned, (), None, datetime.now(UTC), self.planned.problem), None, ()
-        scheduler, tables = self.scheduler, self.scheduler.tables
-        session = scheduler.session
+        scheduler, tables, session = self.scheduler, self.scheduler.tables, self.scheduler.session
         async with AsyncExitStack() as stack:
             context = await scheduler.build_context(stack)
             index = RowIndex(tables, earlier=False, offline=session.offline)

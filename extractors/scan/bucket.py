@@ -121,12 +121,7 @@ class _Walk:
                 version = each.etag or f"{each.size}-{time.isoformat() if time else ''}"
                 yield Found(uri, each.size, version, time)
             else:
-                message = (
-                    f"{uri!r} cannot be read: its key has an empty or relative part or a control character: rename it"
-                )
-                yield Found(
-                    uri, each.size, each.etag, each.modified, Problem("unreadable", "scan", message, final=False)
-                )
+                yield Found(uri, each.size, each.etag, each.modified, _name_problem(uri))
 
     def _select(self, key: str) -> bool:
         """Return whether to read the object; count it, or its folder once, where not."""
@@ -146,6 +141,11 @@ def _is_odd_key(error: Exception, location: BucketLocation) -> bool:
 
 def _make_found(location: BucketLocation, meta: ObjectMeta) -> Found:
     return Found(location.root + meta["path"], meta["size"], _version_of(meta), meta["last_modified"])
+
+
+def _name_problem(uri: str) -> Problem:
+    message = f"{uri!r} cannot be read: its key has an empty or relative part or a control character: rename it"
+    return Problem("unreadable", "scan", message, final=False)
 
 
 def _version_of(meta: ObjectMeta) -> str:
@@ -202,19 +202,23 @@ class BucketStore:
         if (found.size or 0) > MAX_BYTES:
             message = f"{found.size:,} bytes are over the limit of {MAX_BYTES:,}"
             raise DocumentError(message, kind="too_many_bytes", stage="scan")
-        options: GetOptions = {}
-        if part:
-            options["range"] = part
-        if found.version and found.version.startswith('"'):  # a weak etag matches nothing, itself neither
-            options["if_match"] = found.version
         try:
-            result = self._store.get(found.uri.removeprefix(self._root), options=options)
+            result = self._store.get(found.uri.removeprefix(self._root), options=_make_options(found, part))
             data, meta = bytes(result.bytes()), result.meta
         except ERRORS as error:
             raise _translate(error, found.uri) from error
         if found.version not in {None, _version_of(meta)}:  # a server may not know the condition
             raise _changed_error(found.uri)
         return data, meta["size"]
+
+
+def _make_options(found: Found, part: tuple[int, int] | None) -> GetOptions:
+    options: GetOptions = {}
+    if part:
+        options["range"] = part
+    if found.version and found.version.startswith('"'):  # a weak etag matches nothing, itself neither
+        options["if_match"] = found.version
+    return options
 
 
 def _translate(error: Exception, uri: str) -> DocumentError:

@@ -49,7 +49,7 @@ class _WrittenFloat(str):
         return len(mantissa.replace(".", "").strip("-0")) > FLOAT_DIGITS
 
 
-class Difference(NamedTuple):
+class DocumentDifference(NamedTuple):
     """What a document lacks of its JSON: an error in words, or digits, with the field of the first text that lacks some."""
 
     error: str = ""
@@ -70,16 +70,16 @@ def read_exactly(document: BaseModel, candidate: str, model: type[BaseModel]) ->
     return document, difference.error
 
 
-def _find_difference(document: BaseModel, candidate: str) -> Difference:
+def _find_difference(document: BaseModel, candidate: str) -> DocumentDifference:
     try:
         written = _DECODER.decode(candidate)
-        lost: list[Difference] = []
+        lost: list[DocumentDifference] = []
         _compare(document, written, "", lost)
     except _NameError as error:
-        return Difference(str(error))
+        return DocumentDifference(str(error))
     except ValueError:  # a number of more digits than Python reads
-        return Difference()
-    return max(lost, default=Difference())
+        return DocumentDifference()
+    return max(lost, default=DocumentDifference())
 
 
 def _read_every_digit(document: BaseModel, candidate: str, model: type[BaseModel]) -> BaseModel:
@@ -113,13 +113,13 @@ def _is_same_number(one: object, other: object) -> bool:
     return len(numbers) == 2 and numbers[0] == numbers[1]
 
 
-def _compare(value: object, written: object, path: str, lost: list[Difference]) -> None:
+def _compare(value: object, written: object, path: str, lost: list[DocumentDifference]) -> None:
     """Adds the numbers that have lost digits to `lost`. Raises _NameError."""
     if isinstance(written, _WrittenFloat):
         if isinstance(value, str) and str(float(written)) == value != written:
-            lost.append(Difference(lost_digits=True, text_field=path))
+            lost.append(DocumentDifference(lost_digits=True, text_field=path))
         elif isinstance(value, Decimal) and written.is_long:
-            lost.append(Difference(lost_digits=True))
+            lost.append(DocumentDifference(lost_digits=True))
     elif isinstance(value, RootModel):
         _compare(value.root, written, path, lost)
     elif isinstance(written, dict):
@@ -130,7 +130,7 @@ def _compare(value: object, written: object, path: str, lost: list[Difference]) 
             _compare(item, item_written, _join(path, number), lost)
 
 
-def _compare_model(document: BaseModel, written: dict[str, object], path: str, lost: list[Difference]) -> None:
+def _compare_model(document: BaseModel, written: dict[str, object], path: str, lost: list[DocumentDifference]) -> None:
     names, values, unknown = _map_names(type(document)), document.__dict__, {}
     for name, item in written.items():
         field = names.get(name)
@@ -153,9 +153,8 @@ def _join(path: str, name: object) -> str:
 def _check_unknown(document: BaseModel, unknown: dict[str, object], path: str) -> None:
     """Raises _NameError where what stands under an unknown name belongs to a field that is empty."""
     fields, given = type(document).model_fields, document.model_fields_set
-    empty = {
-        name: field for name, field in fields.items() if name not in given or _is_empty(document.__dict__.get(name))
-    }
+    filled = {name for name in given if not _is_empty(document.__dict__.get(name))}
+    empty = {name: field for name, field in fields.items() if name not in filled}
     folded = {_fold(each): name for name, field in empty.items() for each in (name, *list_aliases(field))}
     for name, value in unknown.items():
         if _is_empty(value):
@@ -164,8 +163,8 @@ def _check_unknown(document: BaseModel, unknown: dict[str, object], path: str) -
         field = next((folded[_fold(each)] for each in (name, *inside) if _fold(each) in folded), None)
         field = field or next((each for each in empty if _holds_rows(value, empty[each])), None)
         if field is not None:
-            place = f"{_join(path, name)}: no such field"
-            raise _NameError(f"{place}; what stands there belongs to {_join(path, field)}"[:200])
+            message = f"{_join(path, name)}: no such field; what stands there belongs to {_join(path, field)}"
+            raise _NameError(message[:200])
 
 
 def _holds_rows(value: object, field: FieldInfo) -> bool:

@@ -45,10 +45,8 @@ async def find_problem() -> str | None:
     except httpx.HTTPStatusError as error:
         return _explain_refusal(url, error.response.status_code)
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException, TimeoutError, OSError, RuntimeError) as error:
-        reason = type(error).__name__
-        return (
-            f"PREFECT_API_URL={format_value(url)} does not answer ({reason}): start the server or correct the setting"
-        )
+        problem = f"PREFECT_API_URL={format_value(url)} does not answer ({type(error).__name__})"
+        return f"{problem}: start the server or correct the setting"
     except ValueError:  # not JSON, or not a URL
         return f"PREFECT_API_URL={format_value(url)} is not a Prefect API: correct the setting"
     return None

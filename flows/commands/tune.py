@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from extractors.report.tuning import TuningView
     from extractors.run.tune.request import TuneRequest
 
-
+Truth = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE",
+        help="True values: .jsonl, .csv or .parquet with `uri` and fields of the schema; corrections of the page fit.",
+    ),
+]
+On = Annotated[
+    str,
+    typer.Option(
+        metavar="FIELD",
+        help="Join the rows of --truth, which then need no `uri`, to published rows by this field of the schema.",
+    ),
+]
 ReviewCost = Annotated[
     float | None, typer.Option(metavar="USD", help="Cost of one document that a person looks at; needs --error-cost.")
 ]
@@ -29,20 +42,8 @@ ErrorCost = Annotated[
 def tune(
     source: Source,
     *,
-    truth: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE",
-            help="True values: .jsonl, .csv or .parquet with `uri` and fields of the schema; corrections of the page fit.",
-        ),
-    ],
-    on: Annotated[
-        str,
-        typer.Option(
-            metavar="FIELD",
-            help="Join the rows of --truth, which then need no `uri`, to published rows by this field of the schema.",
-        ),
-    ] = "",
+    truth: Truth,
+    on: On = "",
     from_rows: Annotated[
         bool, typer.Option("--from-rows", help="Score the published rows, without a call; no ladder is tried.")
     ] = False,

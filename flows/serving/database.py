@@ -35,7 +35,7 @@ FILE, LOCK = "prefect.db", "serve.lock"
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class ServerDatabase:
     """The database of a server that is started: the settings for it, and its file; None if the user has set another."""
 
     settings: dict[str, str]
@@ -43,10 +43,10 @@ class Database:
 
 
 @contextlib.contextmanager
-def temporary_database() -> Iterator[Database]:
+def temporary_database() -> Iterator[ServerDatabase]:
     """A database for one run, removed afterwards, also by the next run if this one is killed."""
     if has_own_database():
-        yield Database({})
+        yield ServerDatabase({})
         return
     root = _state_folder() / "runs"
     root.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def temporary_database() -> Iterator[Database]:
     try:
         folder.mkdir()
         copied = _copy_template(folder / FILE)
-        yield Database(_settings(folder / FILE) | (READY if copied else NEW), folder / FILE)
+        yield ServerDatabase(_settings(folder / FILE) | (READY if copied else NEW), folder / FILE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.unlink(missing_ok=True)
@@ -75,18 +75,18 @@ def _create_lock(root: Path) -> tuple[int, Path]:
 
 
 @contextlib.contextmanager
-def folder_database(folder: Path) -> Iterator[Database]:
+def folder_database(folder: Path) -> Iterator[ServerDatabase]:
     """The database of this served folder, for one `serve` at a time. Raises ConfigurationError while another uses it."""
     place = folder_state(folder)
     place.mkdir(parents=True, exist_ok=True)
     with (place / LOCK).open("a+") as lock:
         _lock_folder(lock, folder)
         if has_own_database():
-            yield Database({})
+            yield ServerDatabase({})
             return
         path = place / FILE
         new = not path.exists() and not _copy_template(path)
-        yield Database(_settings(path) | (NEW if new else {}), path)
+        yield ServerDatabase(_settings(path) | (NEW if new else {}), path)
 
 
 def folder_state(folder: Path) -> Path:
@@ -96,7 +96,7 @@ def folder_state(folder: Path) -> Path:
     return _state_folder() / f"{name}-{digest}"
 
 
-def save_template(database: Database) -> None:
+def save_template(database: ServerDatabase) -> None:
     """Keeps a copy of a database that was just made as the template of this version of Prefect, unless there is one."""
     template = _template()
     if database.path is None or template.exists():

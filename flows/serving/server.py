@@ -75,13 +75,8 @@ def local_server(port: int, settings: dict[str, str]) -> Iterator[subprocess.Pop
     Wait for it with `wait_until_ready`.
     """
     url = f"http://127.0.0.1:{port}/api"
-    environ = (
-        DEFAULTS
-        | os.environ
-        | QUIET
-        | {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
-        | settings
-    )
+    shown = {"PREFECT_UI_API_URL": url, "PREFECT_UI_URL": url.removesuffix("/api")}
+    environ = DEFAULTS | os.environ | QUIET | shown | settings
     environ.pop("PREFECT_API_URL", None)  # of another server
     with _start_server(LOCAL, port, environ, None) as process:
         yield process

@@ -15,7 +15,7 @@ from extractors.core.errors import TilewiseError
 from flows.adapters.checks import check_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pydantic import JsonValue
 
@@ -37,12 +37,9 @@ async def check_schedules(deployments: Iterable[DeploymentSpec]) -> list[str]:
 async def _check(deployment: DeploymentSpec, settings: Settings) -> str:
     sent = deployment.parameters.get("job")
     job = sent if isinstance(sent, dict) else {}
-    changes: dict[str, JsonValue] = {name: job[name] for name in ("base_url", "model") if job.get(name)}
-    if job.get("offline"):
-        changes["base_url"] = "offline"
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            findings = await examine(settings.model_copy(update=changes), str(job.get("source") or "."))
+            findings = await examine(_settings_of(job, settings), str(job.get("source") or "."))
     except TimeoutError:
         return f"WARNING: {deployment.name} could not be checked in {TIMEOUT_SECONDS:.0f} s: run `tilewise doctor`"
     except TilewiseError as error:
@@ -54,19 +51,32 @@ async def _check(deployment: DeploymentSpec, settings: Settings) -> str:
     return f"{deployment.name} is ready: {checked}"
 
 
+def _settings_of(job: Mapping[str, JsonValue], settings: Settings) -> Settings:
+    """The settings as a run of this job has them."""
+    changes: dict[str, JsonValue] = {name: job[name] for name in ("base_url", "model") if job.get(name)}
+    if job.get("offline"):
+        changes["base_url"] = "offline"
+    return settings.model_copy(update=changes)
+
+
 def find_older_deployments() -> str | None:
     """A line about deployments in the database that all folders once shared; None if there are none."""
     path = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser() / "prefect.db"
-    if not path.is_file():
+    count = _count_deployments(path) if path.is_file() else 0
+    if not count:
         return None
+    return (
+        f"{count} deployments of tilewise are in {path}, where earlier versions kept them: they are not served;"
+        f" to use them, set PREFECT_SERVER_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///{path}"
+    )
+
+
+def _count_deployments(path: Path) -> int:
+    """The deployments of these flows in a database of Prefect; 0 in what is none."""
+    query = "select count(*) from deployment where entrypoint like 'flows.%'"
     with (
         contextlib.suppress(sqlite3.Error),
         contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database,
     ):
-        query = "select count(*) from deployment where entrypoint like 'flows.%'"
-        if count := database.execute(query).fetchone()[0]:
-            return (
-                f"{count} deployments of tilewise are in {path}, where earlier versions kept them: they are not served;"
-                f" to use them, set PREFECT_SERVER_DATABASE_CONNECTION_URL=sqlite+aiosqlite:///{path}"
-            )
-    return None
+        return int(database.execute(query).fetchone()[0])
+    return 0

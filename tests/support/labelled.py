@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from extractors.core.evidence import FieldEvidence
 from extractors.run.tune.choices import LabelledReadings
-from extractors.run.tune.measurements import Comparison, FieldMatch, Reading
+from extractors.run.tune.measurements import FieldComparison, FieldMatch, Reading
 
 FIELDS = ("company", "date", "total")
 TOKENS = (1600, 3200, 6400)
@@ -23,7 +23,8 @@ def reading(
         TOKENS[rung] if tokens is None else tokens,
         Decimal(rung + 1),
         tuple(
-            Comparison(document, name, "text", rung, FieldMatch(name in right, float(name in right))) for name in fields
+            FieldComparison(document, name, "text", rung, FieldMatch(name in right, float(name in right)))
+            for name in fields
         ),
         tuple(FieldEvidence(name, confidence=confidence) for name in fields),
         {name: "true" if name in right else f"wrong at {rung}" for name in fields} if accepted else {},

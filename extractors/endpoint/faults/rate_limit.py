@@ -11,7 +11,7 @@ _SAVED = 0.1  # seconds' worth of requests that a quiet moment leaves over
 _LEAST = 2.0  # with less, traffic at the limit's own pace would be refused for arriving a little early
 
 
-class Limit:
+class TokenBucket:
     """A token bucket. `clock` gives seconds; `rpm` None means no limit."""
 
     def __init__(self, rpm: float | None, clock: Callable[[], float]) -> None:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from extractors.endpoint.faults.rate_limit import Limit
+from extractors.endpoint.faults.rate_limit import TokenBucket
 from extractors.endpoint.faults.spec import Draw, Faults, iter_draws
-from extractors.endpoint.refusal import Refusal
+from extractors.endpoint.refusal import EndpointRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +88,7 @@ class Rehearsal:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.latency = latency
-        self.limit = Limit(rpm, clock)
+        self.limit = TokenBucket(rpm, clock)
         self.tally = Tally()
         self.closing = asyncio.Event()  # set, it ends what would otherwise never end
         self._set_faults(faults or Faults())
@@ -106,7 +106,7 @@ class Rehearsal:
             first = error.errors(include_url=False, include_input=False)[0]
             param = ".".join(str(step) for step in first["loc"])
             says = first["msg"].removeprefix("Value error, ")
-            raise Refusal(f"{param or 'the body'}: {says}", param=param or None, code=first["type"]) from None
+            raise EndpointRefusal(f"{param or 'the body'}: {says}", param=param or None, code=first["type"]) from None
         if "rpm" in change.model_fields_set:
             self.limit.rpm = change.rpm
         if "latency" in change.model_fields_set:

@@ -18,11 +18,11 @@ from extractors.endpoint.fill.find.totals import rank_subtotals, rank_taxes, ran
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
 
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
     Ranks = Iterable[tuple[Hashable, float]]
 
-_RANKS: Mapping[str, Callable[[Document], Ranks]] = {
+_RANKS: Mapping[str, Callable[[OcrDocument], Ranks]] = {
     "address": rank_addresses,
     "company": rank_companies,
     "currency": rank_currencies,
@@ -42,7 +42,7 @@ class Contest:
     chosen: float
 
 
-def judge_contest(kind: str, document: Document) -> Contest | None:
+def judge_contest(kind: str, document: OcrDocument) -> Contest | None:
     """The contest for a field of this kind; None for a kind whose finder takes the first that it sees."""
     rank = _RANKS.get(kind)
     if rank is None:

@@ -18,7 +18,7 @@ from extractors.endpoint.fill.kinds import kind_of, split_name
 from extractors.endpoint.fill.records import fill_differences, fill_records
 
 if TYPE_CHECKING:
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
 _HONEST = ("other", "unknown", "none", "unspecified", "n/a", "misc", "text")  # choices that claim nothing
 _DEEPEST = 5  # objects in objects; a schema may hold itself
@@ -33,13 +33,13 @@ class _Missing:
 MISSING = _Missing()
 
 
-def fill_schema(schema: Schema, document: Document) -> Any:
+def fill_schema(schema: Schema, document: OcrDocument) -> Any:
     """The instance of the schema that the words make."""
     value = _fill_value(build_field("", schema, schema), document, "", 0)
     return None if value is MISSING else value
 
 
-def _fill_value(wanted: Field, document: Document, parent: str, depth: int) -> Any:
+def _fill_value(wanted: Field, document: OcrDocument, parent: str, depth: int) -> Any:
     """The value of one field; MISSING where nothing honest can stand."""
     found = _find_value(wanted, document, parent, depth)
     if found is not MISSING and found is not None:
@@ -51,7 +51,7 @@ def _fill_value(wanted: Field, document: Document, parent: str, depth: int) -> A
     return "" if wanted.just_text else MISSING
 
 
-def _find_value(wanted: Field, document: Document, parent: str, depth: int) -> Any:
+def _find_value(wanted: Field, document: OcrDocument, parent: str, depth: int) -> Any:
     if wanted.choices:
         return _choose_value(wanted, document)
     if wanted.branch_of("object"):
@@ -66,7 +66,7 @@ def _find_value(wanted: Field, document: Document, parent: str, depth: int) -> A
     return _find_text(wanted, kind, document)
 
 
-def _fill_object(wanted: Field, document: Document, depth: int) -> dict[str, Any] | None:
+def _fill_object(wanted: Field, document: OcrDocument, depth: int) -> dict[str, Any] | None:
     if depth > _DEEPEST:
         return None if wanted.nullable else {}
     filled = {each.name: _fill_value(each, document, wanted.name, depth + 1) for each in wanted.fields()}
@@ -75,7 +75,7 @@ def _fill_object(wanted: Field, document: Document, depth: int) -> dict[str, Any
     return None if empty and wanted.nullable and depth else kept
 
 
-def _fill_array(wanted: Field, document: Document) -> list[Any] | None:
+def _fill_array(wanted: Field, document: OcrDocument) -> list[Any] | None:
     item, kind = wanted.item(), kind_of(wanted, "")
     if item.branch_of("object"):
         compares = kind == "different" and len(document.pages) > 1
@@ -90,7 +90,7 @@ def _fill_array(wanted: Field, document: Document) -> list[Any] | None:
     return None
 
 
-def _choose_value(wanted: Field, document: Document) -> Any:
+def _choose_value(wanted: Field, document: OcrDocument) -> Any:
     """The choice whose words were read; the only one; else one that claims nothing."""
     if len(wanted.choices) == 1 and not wanted.nullable:
         return wanted.choices[0]
@@ -106,7 +106,7 @@ def _choose_value(wanted: Field, document: Document) -> Any:
     return next(iter(solid or ([] if wanted.nullable else honest)), MISSING)
 
 
-def _find_number(wanted: Field, kind: str, document: Document, *, whole: bool) -> float | None:
+def _find_number(wanted: Field, kind: str, document: OcrDocument, *, whole: bool) -> float | None:
     finder = NUMBERS.get(kind, NUMBERS[""])
     found = finder(document, split_name(wanted.name))
     if found is None:
@@ -114,7 +114,7 @@ def _find_number(wanted: Field, kind: str, document: Document, *, whole: bool) -
     return int(found) if whole else float(found)
 
 
-def _find_text(wanted: Field, kind: str, document: Document) -> str | None:
+def _find_text(wanted: Field, kind: str, document: OcrDocument) -> str | None:
     """A text; of an amount its digits, of a date its ISO form."""
     if kind in TEXTS:
         value: object = TEXTS[kind](document)
@@ -131,7 +131,7 @@ def _find_text(wanted: Field, kind: str, document: Document) -> str | None:
     return f"{value:f}" if isinstance(value, Decimal) else None if value is None else str(value)
 
 
-def _find_boolean(wanted: Field, document: Document) -> bool | None:
+def _find_boolean(wanted: Field, document: OcrDocument) -> bool | None:
     """What stands beside the field's name; a mere mention says nothing."""
     label = (find_labelled(document, split_name(wanted.name)) or "").upper().split(" ")[0]
     return True if label in _YES else False if label in _NO else None

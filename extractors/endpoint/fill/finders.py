@@ -17,38 +17,38 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
 
-def _find_due_date(document: Document) -> date | None:
+def _find_due_date(document: OcrDocument) -> date | None:
     return find_date(document, due=True)
 
 
-def _find_title(document: Document) -> str | None:
+def _find_title(document: OcrDocument) -> str | None:
     table = find_table(document)
     return table.title if table and table.title else find_title(document)
 
 
-def _find_columns(document: Document) -> list[str]:
+def _find_columns(document: OcrDocument) -> list[str]:
     table = find_table(document)
     return table.columns if table else []
 
 
-def _find_rows(document: Document) -> list[list[str]]:
+def _find_rows(document: OcrDocument) -> list[list[str]]:
     table = find_table(document)
     return table.rows if table else []
 
 
-def _find_lines(document: Document) -> list[str]:
+def _find_lines(document: OcrDocument) -> list[str]:
     return list(document.parts)
 
 
-def _find_named_number(document: Document, name: str) -> Decimal | None:
+def _find_named_number(document: OcrDocument, name: str) -> Decimal | None:
     amount = find_amount(document, name)
     return amount if amount is not None else find_labelled_number(document, name)
 
 
-TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
+TEXTS: Mapping[str, Callable[[OcrDocument], str | date | None]] = {
     "address": find_address,
     "company": find_company,
     "currency": find_currency,
@@ -66,13 +66,13 @@ TEXTS: Mapping[str, Callable[[Document], str | date | None]] = {
     "title": _find_title,
     "url": find_url,
 }
-NUMBERS: Mapping[str, Callable[[Document, str], Decimal | None]] = {
+NUMBERS: Mapping[str, Callable[[OcrDocument, str], Decimal | None]] = {
     "": _find_named_number,
     "subtotal": lambda document, _: find_subtotal(document),
     "tax": lambda document, _: find_tax(document),
     "total": lambda document, _: find_total(document),
 }
-LISTS: Mapping[str, Callable[[Document], list[str] | list[list[str]]]] = {
+LISTS: Mapping[str, Callable[[OcrDocument], list[str] | list[list[str]]]] = {
     "": _find_lines,
     "columns": _find_columns,
     "different": different,

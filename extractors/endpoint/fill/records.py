@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from extractors.endpoint.fill.json_schema import Field
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
 _COLUMNS = (
     ("unit_price", re.compile(r"\b(?:unit price|unit cost|price each|each|rate|price|unit amount)\b")),
@@ -25,7 +25,7 @@ _COLUMNS = (
 _HONEST = ("text", "other", "unknown")
 
 
-def fill_records(item: Field, document: Document) -> list[Any]:
+def fill_records(item: Field, document: OcrDocument) -> list[Any]:
     """The objects of a list, each with what its row or line says."""
     fields = item.fields()
     if any(each.branch_of("number", "integer") and _column_of(each) in {"amount", "unit_price"} for each in fields):
@@ -35,7 +35,7 @@ def fill_records(item: Field, document: Document) -> list[Any]:
     )
 
 
-def fill_differences(item: Field, document: Document) -> list[Any]:
+def fill_differences(item: Field, document: OcrDocument) -> list[Any]:
     """An object for each line that not every picture has, with what was read in each where a list asks for that."""
     fields = item.fields()
     lists = [each.name for each in fields if kind_of(each, "") == "each" and each.branch_of("array")]

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from extractors.endpoint.ocr.page_words import Piece
-from extractors.endpoint.ocr.words import Document, Line, Seen, group_lines, turn_upright
-from extractors.endpoint.refusal import Refusal
+from extractors.endpoint.ocr.words import Line, OcrDocument, Seen, group_lines, turn_upright
+from extractors.endpoint.refusal import EndpointRefusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,18 +53,18 @@ class Ocr:
         self._engines = threading.local()
         self._taken = 0
 
-    async def read(self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer]) -> Answer:
+    async def read(self, pictures: tuple[Picture, ...], then: Callable[[OcrDocument], Answer]) -> Answer:
         """The words of all pictures, in order, handed to `then` in the same thread. Refuses when too much waits."""
         if self._taken >= 2 * self._workers:
-            raise Refusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
+            raise EndpointRefusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
         self._taken += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_pictures, pictures, then)
         finally:
             self._taken -= 1
 
-    def _read_pictures(self, pictures: tuple[Picture, ...], then: Callable[[Document], Answer]) -> Answer:
-        return then(Document(tuple(self._read_page(picture) for picture in pictures)))
+    def _read_pictures(self, pictures: tuple[Picture, ...], then: Callable[[OcrDocument], Answer]) -> Answer:
+        return then(OcrDocument(tuple(self._read_page(picture) for picture in pictures)))
 
     def _read_page(self, picture: Picture) -> tuple[Line, ...]:
         import numpy as np  # noqa: PLC0415  comes with the extra, so only where the extra is used

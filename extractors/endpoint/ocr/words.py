@@ -75,7 +75,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Document:
+class OcrDocument:
     """Everything that was read of one request's pictures."""
 
     pages: tuple[tuple[Line, ...], ...]

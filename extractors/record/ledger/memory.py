@@ -126,17 +126,8 @@ class EndpointMemory:
     def keep_prices(self, endpoint: str, prices: dict[str, Price]) -> None:
         """Replace the prices that the server lists."""
         today = datetime.now(UTC).date().isoformat()
-        rows = [
-            {
-                "endpoint": endpoint,
-                "model": model,
-                "input": str(price.input),
-                "output": str(price.output),
-                "cached_input": None if price.cached is None else str(price.cached),
-                "as_of": today,
-            }
-            for model, price in prices.items()
-        ]
+        key = {"endpoint": endpoint, "as_of": today}
+        rows = [{**key, "model": model, **_price_row(price)} for model, price in prices.items()]
         with self.database.writing() as connection:
             connection.execute(SERVED_PRICES.delete().where(SERVED_PRICES.c.endpoint == endpoint))
             if rows:
@@ -188,6 +179,11 @@ class EndpointMemory:
         insert = self.database.insert(table).values(**key, **values)
         with self.database.writing() as connection:
             connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def _price_row(price: Price) -> dict[str, str | None]:
+    cached = None if price.cached is None else str(price.cached)
+    return {"input": str(price.input), "output": str(price.output), "cached_input": cached}
 
 
 def _endpoint_key(fingerprint: Fingerprint) -> dict[str, str]:

@@ -26,10 +26,7 @@ VERSION = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, 
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Create the tables or upgrade older ones, inside a transaction that locks out others.
-
-    Raises ConfigurationError for a ledger of a newer version.
-    """
+    """Create the tables or upgrade older ones. Raises ConfigurationError for a ledger of a newer version."""
     current = _read_version(connection)
     if current == NEWEST:
         return

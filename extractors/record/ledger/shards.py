@@ -97,13 +97,9 @@ class Shards:
         with self.database.writing() as connection:
             until = self.database.clock(connection) + LEASE_SECONDS
             ours = _is_attempt(shard) & (SHARDS.c.host == owner.host) & SHARDS.c.status.is_(None)
-            now = {
-                "lease_until": until,
-                "accepted": shard.accepted,
-                "failed": shard.failed,
-                "progress": _dump_progress(shard),
-            }
-            renewed = connection.execute(SHARDS.update().where(ours).values(now)).rowcount
+            counts = {"accepted": shard.accepted, "failed": shard.failed, "progress": _dump_progress(shard)}
+            update = SHARDS.update().where(ours).values(lease_until=until, **counts)
+            renewed = connection.execute(update).rowcount
             run = connection.execute(sa.select(RUNS).where(RUNS.c.run == shard.run)).one_or_none()
             if not renewed or run is None or run.published_at is not None:
                 return "lost"

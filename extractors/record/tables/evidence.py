@@ -22,13 +22,10 @@ def sum_witness(results: pl.LazyFrame | None) -> WitnessTotals:
         return WitnessTotals()
     own = results.filter(pl.col("_copied_from").is_null())
     cells = own.select("_document", "_evidence").explode("_evidence").unnest("_evidence").drop_nulls("page")
-    sums: Row = (
-        cells.select(
-            documents=pl.col("_document").n_unique(),
-            unseen=(pl.col("page") == NOWHERE).sum(),
-            missing_rows=pl.col("field").str.ends_with(MISSING_ROW).sum(),
-        )
-        .collect(engine="streaming")
-        .row(0, named=True)
+    sums = cells.select(
+        documents=pl.col("_document").n_unique(),
+        unseen=(pl.col("page") == NOWHERE).sum(),
+        missing_rows=pl.col("field").str.ends_with(MISSING_ROW).sum(),
     )
-    return WitnessTotals(**{name: int(str(count)) for name, count in sums.items()})
+    row: Row = sums.collect(engine="streaming").row(0, named=True)
+    return WitnessTotals(**{name: int(str(count)) for name, count in row.items()})

@@ -199,9 +199,8 @@ def _scan_answers(output: Output, file: str, *, offline: bool) -> pl.LazyFrame:
         kept = rows if offline else rows.filter(~pl.col("answered").str.starts_with(OFFLINE))
         ends.append(kept.drop("answered"))
     if output.exists(failures := _sibling_file(file, "failures")):
-        rows = output.scan([failures], {column: columns.FAILURES[column] for column in _OF_FAILURES}).rename(
-            _OF_FAILURES
-        )
+        failed = output.scan([failures], {column: columns.FAILURES[column] for column in _OF_FAILURES})
+        rows = failed.rename(_OF_FAILURES)
         ends.append(rows if offline else rows.filter(~pl.col("model").str.starts_with(OFFLINE)))
     missing = {new: columns.RESULTS[old] for old, new in _OF_RESULTS.items() if new != "answered"}
     whole = pl.concat([pl.LazyFrame(schema=missing), *ends], how="diagonal")

@@ -34,7 +34,7 @@ TABLES = ("results", "failures")
 _PLACES: columns.Columns = {"bits": columns.INT, "file": pl.UInt32(), "row": pl.UInt32()}
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """The position of a row: its file and its number there. `failed`: it is a row of failures, which have no key."""
 
     file: str
@@ -75,21 +75,21 @@ class RowIndex:
         self._append_published(parts)
         self.loaded = True
 
-    def find(self, key: str) -> Place | None:
+    def find(self, key: str) -> RowPlace | None:
         """The position of the row with this key; None if no row has it."""
         self._follow_volume()
         bits = int(key[:DIGITS], 16)
         if (staged := self._staged.get(bits)) is not None:
             table, part, row = staged
-            return Place(self._volume.part_key(table, part), row, table == "failures")
+            return RowPlace(self._volume.part_key(table, part), row, table == "failures")
         at = bisect_right(self._bits, bits) - 1  # the latest of several rows with one key
         if at < 0 or self._bits[at] != bits:
             return None
         _, number, row = self._published.row(at)
         file, failed = self._files[number]
-        return Place(file, row, failed)
+        return RowPlace(file, row, failed)
 
-    def read_row(self, place: Place, key: str) -> Row | None:
+    def read_row(self, place: RowPlace, key: str) -> Row | None:
         """The row at this position with the current columns; None if it has another key or cannot be read."""
         number, at = divmod(place.row, BLOCK)
         wanted = columns.FAILURES if place.failed else self._tables.result_columns

@@ -28,7 +28,7 @@ class AnswerName(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAnswer:
+class PublishedAnswer:
     """The body of an answer, and its tokens where they were asked for."""
 
     body: str = field(repr=False)
@@ -38,12 +38,12 @@ class StoredAnswer:
 
 def read_published_answers(
     output: Output, schema: str, calls: Iterable[AnsweredCall]
-) -> dict[AnswerName, StoredAnswer]:
+) -> dict[AnswerName, PublishedAnswer]:
     """The answers to these calls that are published under the output; others are left out. Blocks: call it in a thread."""
     wanted: dict[str, set[AnswerName]] = defaultdict(set)
     for call in calls:
         wanted[call.run].add(AnswerName(call.run, call.document, call.attempt))
-    answers: dict[AnswerName, StoredAnswer] = {}
+    answers: dict[AnswerName, PublishedAnswer] = {}
     with reading(output):
         for file in output.list_files(f"replies/schema={schema}", DAYS):
             stem = file.rpartition("/")[2].removesuffix(".parquet")
@@ -53,12 +53,12 @@ def read_published_answers(
     return answers
 
 
-def _read_file(output: Output, file: str, wanted: Collection[AnswerName]) -> Mapping[AnswerName, StoredAnswer]:
+def _read_file(output: Output, file: str, wanted: Collection[AnswerName]) -> Mapping[AnswerName, PublishedAnswer]:
     documents = [name.document for name in wanted]
     rows = output.scan([file], columns.REPLIES).filter(pl.col("document").is_in(documents)).collect()
-    answers: dict[AnswerName, StoredAnswer] = {}
+    answers: dict[AnswerName, PublishedAnswer] = {}
     for row in rows.iter_rows(named=True):
         name = AnswerName(row["run"], row["document"], row["attempt"])
         if name in wanted and row["reply"] is not None:
-            answers[name] = StoredAnswer(row["reply"], row["tokens"], row["token_logprobs"])
+            answers[name] = PublishedAnswer(row["reply"], row["tokens"], row["token_logprobs"])
     return answers

@@ -129,6 +129,7 @@ def _files(root: str, folder: str, *, by_schema: bool = False) -> str:
 # Files of earlier versions lack these columns: beside this they are null.
 _EVIDENCE = ", ".join(f"{quote_name(name)} {_SQL_TYPES[dtype]}" for name, dtype in columns.EVIDENCE.items())
 _NO_EVIDENCE = f"SELECT NULL::DOUBLE AS _confidence, NULL::STRUCT({_EVIDENCE})[] AS _evidence WHERE false"
+_NO_ROWS = f"SELECT NULL::VARCHAR AS schema, NULL::VARCHAR AS _document, NULL::VARCHAR AS _run, * FROM ({_NO_EVIDENCE})"
 
 # The current row of a document: the latest, where rows read offline count only without another one.
 _CURRENT = f"""\
@@ -144,15 +145,12 @@ def _list_evidence(schemas: Sequence[str]) -> str:
         f"SELECT {quote_text(schema)} AS schema, _document, _run, _evidence FROM {quote_name(f'latest_{schema}')}"
         for schema in schemas
     )
-    nothing = (
-        f"SELECT NULL::VARCHAR AS schema, NULL::VARCHAR AS _document, NULL::VARCHAR AS _run, * FROM ({_NO_EVIDENCE})"
-    )
     return f"""\
 SELECT *, CASE WHEN NOT ends_with(field, '{MISSING_ROW}') THEN page > {NOWHERE} END AS seen
 FROM (
     SELECT schema, _document AS document, _run AS run, unnest(_evidence, max_depth := 2)
     FROM (
-        {current or nothing}
+        {current or _NO_ROWS}
     )
 )"""
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from extractors.record.tables.rows import Row
     from extractors.report.page.runs import RunTables
-    from extractors.report.page.selection import Selection
+    from extractors.report.page.selection import DocumentSelection
 
 MOST_REPLY = 20_000  # characters of a raw reply on the page
 _LEAST_REPLY = 300
@@ -50,7 +50,7 @@ _FAILURES: columns.Columns = {
 }
 
 
-class Attempt(NamedTuple):
+class AttemptView(NamedTuple):
     """One call for a document; `reply` is its answer, cut if it is long, None where no answer is kept."""
 
     call: Row
@@ -69,7 +69,7 @@ class Card:
     failure: Row | None
     pages: Sequence[Row]
     values: Sequence[FieldValue] = ()
-    attempts: Sequence[Attempt] = ()
+    attempts: Sequence[AttemptView] = ()
 
     @property
     def name(self) -> str:
@@ -172,7 +172,7 @@ class DocumentRows:
     allowance: TextAllowance = field(default_factory=TextAllowance)
 
 
-def load_cards(tables: RunTables, selection: Selection) -> Iterator[Card]:
+def load_cards(tables: RunTables, selection: DocumentSelection) -> Iterator[Card]:
     """The selected documents in their order."""
     rows = _load_rows(tables, selection)
     for chosen in selection.documents.iter_rows(named=True):
@@ -189,7 +189,7 @@ def link_to(name: str) -> str:
     return f"file://{quote(path)}" + (f"#page={page}" if page else "")
 
 
-def _load_rows(tables: RunTables, selection: Selection) -> DocumentRows:
+def _load_rows(tables: RunTables, selection: DocumentSelection) -> DocumentRows:
     names = selection.documents["document"].implode()
 
     def chosen(frame: pl.LazyFrame, column: str = "document") -> pl.LazyFrame:
@@ -224,15 +224,20 @@ def _group(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return groups
 
 
-def _make_card(chosen: Mapping[str, object], rows: DocumentRows, doubtful_below: float) -> Card:
-    name = str(chosen["document"])
-    result, confidence = rows.results.get(name), chosen["confidence"]
+def _list_flags(chosen: Mapping[str, object], doubtful_below: float) -> tuple[str, ...]:
+    confidence = chosen["confidence"]
     low = isinstance(confidence, float) and confidence < doubtful_below
     flags = {"failed": chosen["failed"], "climbed": chosen["climbed"], "copied": chosen["copied_from"], "doubtful": low}
     flags |= {"unseen": chosen["unseen"], "missing": chosen["missing"]}
+    return tuple(flag for flag, is_set in flags.items() if is_set)
+
+
+def _make_card(chosen: Mapping[str, object], rows: DocumentRows, doubtful_below: float) -> Card:
+    name = str(chosen["document"])
+    result, confidence = rows.results.get(name), chosen["confidence"]
     return Card(
         document=name,
-        flags=tuple(flag for flag, is_set in flags.items() if is_set),
+        flags=_list_flags(chosen, doubtful_below),
         confidence=confidence if isinstance(confidence, float) else None,
         result=result,
         failure=rows.failures.get(name) if result is None else None,
@@ -253,14 +258,14 @@ def _make_values(result: Row, types: Mapping[str, pl.DataType]) -> list[FieldVal
     return sorted(values, key=lambda each: not each.seen.unseen)
 
 
-def _make_attempt(call: Row, rows: DocumentRows) -> Attempt:
+def _make_attempt(call: Row, rows: DocumentRows) -> AttemptView:
     body = rows.replies.get((str(call["document"]), call["attempt"]))
     if body is None:
-        return Attempt(call, None)
-    return Attempt(call, *rows.allowance.cut(read_answer(body)))
+        return AttemptView(call, None)
+    return AttemptView(call, *rows.allowance.cut(read_answer(body)))
 
 
-def _sum(attempts: Sequence[Attempt], name: str) -> int:
+def _sum(attempts: Sequence[AttemptView], name: str) -> int:
     return sum(count for attempt in attempts if isinstance(count := attempt.call[name], int))
 
 

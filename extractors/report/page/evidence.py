@@ -15,7 +15,7 @@ MOST_NAMED = 12  # values of one list that are named as standing nowhere
 _PARTS = re.compile(r"[.\[]")
 
 
-class FieldEvidence(NamedTuple):
+class EvidenceView(NamedTuple):
     """Of one field, with the values inside it.
 
     `boxes` and `missing_rows` are on the first page, whose picture is shown, as `x y width height` with a semicolon between;
@@ -30,7 +30,7 @@ class FieldEvidence(NamedTuple):
     missing: int = 0
 
 
-def read_evidence(evidence: object) -> dict[str, FieldEvidence]:
+def read_evidence(evidence: object) -> dict[str, EvidenceView]:
     """The evidence of each field, from the cell of a row."""
     groups: dict[str, list[Mapping[str, object]]] = defaultdict(list)
     for each in evidence if isinstance(evidence, list) else ():
@@ -38,12 +38,12 @@ def read_evidence(evidence: object) -> dict[str, FieldEvidence]:
     return {field: _summarize(field, group) for field, group in groups.items()}
 
 
-def _summarize(field: str, group: Iterable[Mapping[str, object]]) -> FieldEvidence:
+def _summarize(field: str, group: Iterable[Mapping[str, object]]) -> EvidenceView:
     cells = [each for each in group if not str(each["field"]).endswith(MISSING_ROW)]
     missing = [each for each in group if str(each["field"]).endswith(MISSING_ROW)]
     unseen = [str(each["field"]) for each in cells if each["page"] == NOWHERE]
     own = next((each["confidence"] for each in cells if each["field"] == field), None)
-    return FieldEvidence(
+    return EvidenceView(
         own if isinstance(own, float) else None,
         _list_boxes(cells),
         _list_boxes(missing),

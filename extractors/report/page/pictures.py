@@ -65,7 +65,7 @@ class PictureSource(NamedTuple):
     orientation: int | None = None
 
 
-class Picture(NamedTuple):
+class PictureView(NamedTuple):
     """A data URL with the picture's size, or the reason why no picture is shown."""
 
     url: str = ""
@@ -111,11 +111,11 @@ class PictureReader:
         """Closes all connections."""
         self._store.close()
 
-    def pictures(self, sources: Sequence[PictureSource | None]) -> Iterator[Picture]:
+    def pictures(self, sources: Sequence[PictureSource | None]) -> Iterator[PictureView]:
         """Yields one picture per source, in order; None is a page that was never read."""
         threads = REMOTE_READERS if any(source and "://" in source.uri for source in sources) else CORES
         with ThreadPoolExecutor(threads, thread_name_prefix="pictures") as pool:
-            waiting: deque[Future[Picture]] = deque()
+            waiting: deque[Future[PictureView]] = deque()
             for place, source in enumerate(sources):
                 waiting.append(pool.submit(self._make, source, PictureSize.of(place, len(sources))))
                 if len(waiting) > 2 * threads:
@@ -123,18 +123,18 @@ class PictureReader:
             while waiting:
                 yield waiting.popleft().result()
 
-    def _make(self, source: PictureSource | None, wanted: PictureSize) -> Picture:
+    def _make(self, source: PictureSource | None, wanted: PictureSize) -> PictureView:
         if source is None or not source.width or not source.height:
-            return Picture(reason="no picture: the file could not be opened as an image")
+            return PictureView(reason="no picture: the file could not be opened as an image")
         if self._end is not None and time.monotonic() > self._end:
-            return Picture(reason=_LATE)
+            return PictureView(reason=_LATE)
         try:
             data = self._store.read(Found(source.uri, size=source.size, version=source.version, page=source.page))
             return self._encode(data, source, wanted)
         except DocumentError as error:
-            return Picture(reason=_REASONS.get(error.kind, f"no picture: {error.message}"))
+            return PictureView(reason=_REASONS.get(error.kind, f"no picture: {error.message}"))
 
-    def _encode(self, data: bytes, source: PictureSource, wanted: PictureSize) -> Picture:
+    def _encode(self, data: bytes, source: PictureSource, wanted: PictureSize) -> PictureView:
         full = Size(source.width or 1, source.height or 1)
         size = full.scale_to(wanted.side) if full.longest > wanted.side else full
         with self._decoding, self._decoding_large if full.width * full.height > _LARGE_PIXELS else nullcontext():
@@ -143,7 +143,7 @@ class PictureReader:
             encoded = _compress(pixels, wanted)
         media = f"image/{wanted.format.lower()}"
         url = f"data:{media};base64,{b64encode(encoded).decode()}"
-        return Picture(url, size.width, size.height, large=wanted.side > THUMBNAIL_SIDE)
+        return PictureView(url, size.width, size.height, large=wanted.side > THUMBNAIL_SIDE)
 
     def _decode(self, data: bytes, source: PictureSource, size: Size) -> Image.Image:
         if source.format == "PDF":

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from extractors.record.tables.rows import Row
     from extractors.report.page.charts import Chart
     from extractors.report.page.documents import Card
-    from extractors.report.page.pictures import Picture
-    from extractors.report.page.selection import Selection
+    from extractors.report.page.pictures import PictureView
+    from extractors.report.page.selection import DocumentSelection
     from extractors.report.page.tables import SummaryTables
 
 STATUSES = (
@@ -63,8 +63,8 @@ class Bar(NamedTuple):
 class Gallery:
     """The documents of the page with their pictures, in the same order; `counts` is how many have each flag."""
 
-    selection: Selection
-    documents: Iterable[tuple[Card, Picture]]
+    selection: DocumentSelection
+    documents: Iterable[tuple[Card, PictureView]]
     counts: Mapping[str, int]
 
     @property
@@ -193,7 +193,7 @@ def describe_call(call: Row) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _render_cards(environment: Environment, documents: Iterable[tuple[Card, Picture]]) -> Iterator[Markup]:
+def _render_cards(environment: Environment, documents: Iterable[tuple[Card, PictureView]]) -> Iterator[Markup]:
     template = environment.from_string((_FOLDER / "card.html").read_text(encoding="utf-8"))
     for card, picture in documents:
         yield Markup(template.render(card=card, picture=picture, flags=FLAGS))  # noqa: S704 - escaped by the template

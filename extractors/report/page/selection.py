@@ -33,7 +33,7 @@ _SCHEMA: columns.Columns = {
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class DocumentSelection:
     """The documents of the page in their order; `total` and `shown` count them by rank, from failures to sure ones.
 
     Those with a confidence below `doubtful_below` are doubtful.
@@ -52,7 +52,7 @@ class Selection:
 
 def select_documents(
     tables: RunTables, limit: int = MOST_DOCUMENTS, doubtful_below: float = LOW_CONFIDENCE
-) -> Selection:
+) -> DocumentSelection:
     """The documents of a run that its page shows, with the columns `climbed` and `rank` beside those of the tables."""
     ranked = _load_documents(tables, doubtful_below)
     parts = [ranked.filter(pl.col("rank") == rank) for rank in (FAILED, DOUBTFUL, SURE)]
@@ -61,7 +61,7 @@ def select_documents(
     sure = _draw_sample(sure, max(0, limit - failed.height - doubtful.height), tables.run)
     shown = (failed.height, doubtful.height, sure.height)
     total = (parts[0].height, parts[1].height, parts[2].height)
-    return Selection(pl.concat([failed, doubtful, sure]), total, shown, doubtful_below)
+    return DocumentSelection(pl.concat([failed, doubtful, sure]), total, shown, doubtful_below)
 
 
 def _load_documents(tables: RunTables, doubtful_below: float) -> pl.DataFrame:

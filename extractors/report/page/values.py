@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import orjson
 import polars as pl
 
-from extractors.report.page.evidence import FieldEvidence
+from extractors.report.page.evidence import EvidenceView
 
 if TYPE_CHECKING:
     from polars.datatypes import DataType
 
 Kind = Literal["text", "date", "number", "decimal", "flag", "json"]
-NO_EVIDENCE = FieldEvidence()
+NO_EVIDENCE = EvidenceView()
 MOST_CHARACTERS = 6_000  # of a value on the page; a longer one is cut and cannot be corrected there
 _UNSAFE = str.maketrans(dict.fromkeys(range(32), " ") | {127: " "})  # control characters, which HTML does not keep
 
@@ -42,7 +42,7 @@ class FieldValue(NamedTuple):
     is_null: bool = False
     cut: bool = False
     confidence: float | None = None
-    seen: FieldEvidence = NO_EVIDENCE
+    seen: EvidenceView = NO_EVIDENCE
 
 
 def make_value(field: str, value: object, dtype: DataType) -> FieldValue:

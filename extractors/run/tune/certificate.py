@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 TARGET = 0.99
 
 
-class LabelledDocument(NamedTuple):
+class LabelledRow(NamedTuple):
     """A labelled document as it was published, and how it was drawn. A document of unknown confidence is reviewed."""
 
     confidence: float | None
@@ -71,7 +71,7 @@ class CertificateResult:
     bound: float | None = None
 
 
-def certify(documents: Sequence[LabelledDocument], target: float = TARGET, level: float = LEVEL) -> CertificateResult:
+def certify(documents: Sequence[LabelledRow], target: float = TARGET, level: float = LEVEL) -> CertificateResult:
     """Tests the thresholds on the randomly drawn documents. Raises ValueError for a target that is no share."""
     if not 0 < target < 1:
         raise ValueError(f"the target {target} is not between 0 and 1")
@@ -105,7 +105,7 @@ def _add_passed(result: CertificateResult, test: ThresholdTest) -> CertificateRe
     )
 
 
-def _count_by_threshold(drawn: Sequence[LabelledDocument]) -> list[ThresholdTest]:
+def _count_by_threshold(drawn: Sequence[LabelledRow]) -> list[ThresholdTest]:
     """A point for each distinct confidence, from the highest on, without its bound."""
     known = [(each.confidence, each.right) for each in drawn if each.confidence is not None]
     points: list[ThresholdTest] = []
@@ -145,5 +145,5 @@ def _count_needed(points: Sequence[ThresholdTest], labels: int, target: float, l
 
 def certify_published(published: Sequence[Publication], target: float) -> CertificateResult:
     """The certificate of documents as they are published."""
-    labelled = [LabelledDocument(each.confidence, each.reading.right, each.reading.draw) for each in published]
+    labelled = [LabelledRow(each.confidence, each.reading.right, each.reading.draw) for each in published]
     return certify(labelled, target)

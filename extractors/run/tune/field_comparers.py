@@ -17,7 +17,7 @@ from extractors.core.annotations import expand_alias
 from extractors.core.errors import ConfigurationError, format_value, suggest_name
 from extractors.run.tune import field_matchers
 from extractors.run.tune.field_matchers import ListMatcher, Matcher, ObjectMatcher, SequenceMatcher
-from extractors.run.tune.measurements import Comparison, FieldKind, FieldMatch
+from extractors.run.tune.measurements import FieldComparison, FieldKind, FieldMatch
 
 Models = tuple[type[BaseModel], ...]
 
@@ -94,10 +94,10 @@ def compare_document(
     label: Mapping[str, object],
     document: str,
     rung: int,
-) -> tuple[Comparison, ...]:
+) -> tuple[FieldComparison, ...]:
     """The comparisons of the fields that the label gives. `read` None: the answer was not accepted, all are wrong."""
     return tuple(
-        Comparison(document, field, comparer.kind, rung, _compare_field(comparer, read, label[field]))
+        FieldComparison(document, field, comparer.kind, rung, _compare_field(comparer, read, label[field]))
         for field, comparer in comparers.items()
         if field in label
     )

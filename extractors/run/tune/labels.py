@@ -120,11 +120,7 @@ class _LabelReader:
         for name, value in given.items():
             try:
                 cells[name] = self._fields.read(name, value)
-            except (
-                KeyError,
-                ValueError,
-                ArithmeticError,
-            ):  # not as the schema reads it: perhaps as the column holds it
+            except (KeyError, ValueError, ArithmeticError):  # not as the schema reads it, perhaps as the column does
                 cells |= TruthLine(line.document, {name: value}, line.place).cells(columns)
         return {name: cells[name] for name in columns if name in cells}, draw
 

@@ -35,7 +35,7 @@ class FieldMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FieldComparison:
     """One labelled field of one document at one rung. A field without a label has no comparison.
 
     An answer that was not accepted has read nothing: each of its comparisons is wrong.
@@ -70,7 +70,7 @@ class Reading:
     accepted: bool
     image_tokens: int
     cost_usd: Decimal | None = None
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[FieldComparison, ...] = ()
     evidence: tuple[FieldEvidence, ...] = ()
     answers: Mapping[str, str] = field(default_factory=dict)
     quality: Quality | None = None

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from extractors.record.ledger.calls import AnsweredCall
     from extractors.record.ledger.schema import CallId
     from extractors.record.output.base import Output
+    from extractors.record.tables.stored_calls import PublishedAnswer
 
 FLOW = "tune"
 
@@ -51,12 +52,16 @@ def load_paid_replies(ledger: Ledger, output: Output, run_info: RunInfo, keys: C
     for call in calls:
         reply = _read_in_ledger(ledger, call)
         if reply is None and (answer := published.get(AnswerName(call.run, call.document, call.attempt))):
-            has_tokens = answer.tokens is not None and answer.logprobs is not None
-            logprobs = TokenLogprobs(tuple(answer.tokens or ()), tuple(answer.logprobs or ())) if has_tokens else None
-            reply = parse_stored(answer.body, logprobs=logprobs)
+            reply = _read_published(answer)
         if reply is not None and (reply.logprobs is not None or call.flow == FLOW):
             replies[call.request] = reply
     return replies
+
+
+def _read_published(answer: PublishedAnswer) -> Reply:
+    has_tokens = answer.tokens is not None and answer.logprobs is not None
+    logprobs = TokenLogprobs(tuple(answer.tokens or ()), tuple(answer.logprobs or ())) if has_tokens else None
+    return parse_stored(answer.body, logprobs=logprobs)
 
 
 def _read_in_ledger(ledger: Ledger, call: AnsweredCall) -> Reply | None:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 async def tune(config: RunConfig, request: TuneRequest, hooks: RunHooks) -> TuningView:
     """Reads, compares, writes and, if asked to, stores.
 
-    Raises ConfigurationError when it cannot begin, and the RunError that stopped it: what was read until then is kept,
-    and is not paid for again.
+    Raises ConfigurationError when it cannot begin, and the RunError that stopped it; what was read until then is kept.
     """
     check_extra()
     if request.from_rows:

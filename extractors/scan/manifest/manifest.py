@@ -207,9 +207,8 @@ def _page_numbers(rows: Rows) -> pl.Series:
 def _check_documents(table: pl.DataFrame, unit: str) -> None:
     """Raises ManifestError for documents whose pages have no order. `first` identifies the document."""
     unnamed = table.filter(pl.col("given").is_null())["first"]
-    _refuse_twice(
-        table.filter(pl.col("first").is_in(unnamed.implode())) if len(unnamed) else table[:0], ["first"], unit
-    )
+    if len(unnamed):
+        _refuse_twice(table.filter(pl.col("first").is_in(unnamed.implode())), ["first"], unit)
     _refuse_twice(table, ["first", "uri"], unit)
     paged = table.filter(pl.col("page").is_not_null())
     if not paged.height:

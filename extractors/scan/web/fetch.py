@@ -106,9 +106,7 @@ class Fetcher:
         end = self._environment.clock() + self._limits.seconds
         policy = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_RetryableError),
-            stop=tenacity.stop_any(
-                tenacity.stop_after_attempt(self._limits.attempts), _StopAtDeadline(end, self._environment.clock)
-            ),
+            stop=_StopAtDeadline(end, self._environment.clock) | tenacity.stop_after_attempt(self._limits.attempts),
             wait=self._wait,
             sleep=self._environment.sleep,
             reraise=True,

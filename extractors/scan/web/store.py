@@ -93,8 +93,7 @@ class WebStore:
         kind = "video" if found.video else "image"
         answer = self._fetcher.fetch(FetchRequest("HEAD", _address_of(found)))
         if not (answer.has_content and answer.length and answer.may_hold(kind)):
-            one = FetchRequest("GET", _address_of(found), {"Range": "bytes=0-0"}, lambda _: 1)
-            answer = self._fetcher.fetch(one)
+            answer = self._fetcher.fetch(FetchRequest("GET", _address_of(found), {"Range": "bytes=0-0"}, lambda _: 1))
         if answer.status == 416 and answer.length == 0:
             return answer
         _check_response(found, answer)

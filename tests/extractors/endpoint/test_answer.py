@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from extractors.endpoint.answer import Answer, EchoCertainty, OcrCertainty, write_document, write_text
 from extractors.endpoint.fill.fill import fill_schema
-from extractors.endpoint.ocr.words import Document, Word, group_lines
+from extractors.endpoint.ocr.words import OcrDocument, Word, group_lines
 from extractors.endpoint.tokens import format_logprobs, group_tokens, split_tokens
 
 SCHEMA = {
@@ -36,7 +36,7 @@ VALUES = st.recursive(
 def document():
     """A page of four lines with these OCR scores."""
     words = [Word(text, 0, 40 * row, 10 * len(text), 40 * row + 20, score) for row, (text, score) in enumerate(LINES)]
-    return Document((group_lines(words),))
+    return OcrDocument((group_lines(words),))
 
 
 def list_logprobs(answer, text, length=None):
@@ -61,7 +61,7 @@ def test_answer_combines_probabilities_of_words_and_candidates(document):
     assert answer.logprobs[total] < math.log(0.5)
     keys = [number for name in SCHEMA["properties"] for number in list_logprobs(answer, f'"{name}":')]
     assert set(keys) == {0.0}
-    better = Document((group_lines([replace(word, score=0.999) for line in document.lines for word in line.words]),))
+    better = OcrDocument((group_lines([replace(word, score=0.999) for line in document.lines for word in line.words]),))
     certain = write_document(fill_schema(SCHEMA, better), SCHEMA, OcrCertainty(better))
     assert certain.text == answer.text
     assert sum(certain.logprobs) > sum(answer.logprobs)
@@ -71,7 +71,7 @@ def test_certainty_gives_each_letter_the_score_of_its_word():
     """A value is searched whole, then word by word in reading order; text on no page has the mean score."""
     lines = [("JALAN 1O", 0.9), ("8.20", 0.5), ("1O JOHOR", 1.0), ("8.20 CASH", 0.8)]
     words = [Word(text, 0, 40 * row, 10 * len(text), 40 * row + 20, score) for row, (text, score) in enumerate(lines)]
-    certainty = OcrCertainty(Document((group_lines(words),)))
+    certainty = OcrCertainty(OcrDocument((group_lines(words),)))
     scores = {
         text: [round(math.exp(logprob), 3) for logprob in certainty.rate_letters(text)]
         for text in ("8.2", "johor, 8.2", "XYZ")
@@ -87,7 +87,7 @@ def test_certainty_gives_each_letter_the_score_of_its_word():
 def test_certainty_gives_a_date_the_score_of_its_printed_form():
     """The page may write the date in another order and form."""
     word = Word("Date: 13 Mar 2018", 0, 0, 170, 20, 0.5)
-    certainty = OcrCertainty(Document((group_lines([word]),)))
+    certainty = OcrCertainty(OcrDocument((group_lines([word]),)))
     assert math.isclose(sum(certainty.rate_letters("2018-03-13")), 9 * math.log(0.5))
     assert math.isclose(sum(certainty.rate_letters("2018-03-14")), 4 * math.log(0.5) + 4 * math.log(0.5))
 

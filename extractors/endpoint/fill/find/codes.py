@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import date
     from decimal import Decimal
 
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
 _EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _WEB = re.compile(
@@ -47,17 +47,17 @@ _STOPS = frozenset(
 )
 
 
-def find_email(document: Document) -> str | None:
+def find_email(document: OcrDocument) -> str | None:
     """The first e-mail address."""
     return _first(_EMAIL, document)
 
 
-def find_url(document: Document) -> str | None:
+def find_url(document: OcrDocument) -> str | None:
     """The first address on the web."""
     return _first(_WEB, document)
 
 
-def find_phone(document: Document) -> str | None:
+def find_phone(document: OcrDocument) -> str | None:
     """The first telephone number: one with a label, else one that looks like it."""
     for pattern in (_PHONE, _BARE_PHONE):
         for text in document.texts:
@@ -66,7 +66,7 @@ def find_phone(document: Document) -> str | None:
     return None
 
 
-def find_time(document: Document) -> str | None:
+def find_time(document: OcrDocument) -> str | None:
     """The first time of day, as HH:MM:SS."""
     for text in document.texts:
         if match := _TIME.search(text):
@@ -75,7 +75,7 @@ def find_time(document: Document) -> str | None:
     return None
 
 
-def find_number(document: Document, name: str) -> str | None:
+def find_number(document: OcrDocument, name: str) -> str | None:
     """The number of a document, by the kind that the field's name tells: of the invoice, the receipt, the order."""
     wanted = [each for each in _KINDS if each in name.upper()] or list(_KINDS)
     kinds = [*wanted, *(each for each in _KINDS if each not in wanted and not {"ORDER", "ACCOUNT"} & {*wanted, each})]
@@ -87,7 +87,7 @@ def find_number(document: Document, name: str) -> str | None:
     return None
 
 
-def find_labelled(document: Document, name: str) -> str | None:
+def find_labelled(document: OcrDocument, name: str) -> str | None:
     """What stands beside a label that reads like the field's own name."""
     words = [each for each in re.split(r"[\W_]+", name.upper()) if each and each not in _STOPS]
     if not words:
@@ -98,18 +98,18 @@ def find_labelled(document: Document, name: str) -> str | None:
     return next((value for value in beside(document, label) if letters(value) or any(map(str.isdigit, value))), None)
 
 
-def find_labelled_date(document: Document, name: str) -> date | None:
+def find_labelled_date(document: OcrDocument, name: str) -> date | None:
     """The date beside a label that reads like the field's own name."""
     found = find_labelled(document, re.sub(r"\b(?:date|of|on|until|by)\b", "", name).strip() or name)
     return find_date_in(found) if found else None
 
 
-def find_labelled_number(document: Document, name: str) -> Decimal | None:
+def find_labelled_number(document: OcrDocument, name: str) -> Decimal | None:
     """The number beside a label that reads like the field's own name."""
     found = find_labelled(document, name)
     return next((value for value, _, _ in numbers(found)), None) if found else None
 
 
-def _first(pattern: re.Pattern[str], document: Document) -> str | None:
+def _first(pattern: re.Pattern[str], document: OcrDocument) -> str | None:
     found = (pattern.search(text) for text in document.texts)
     return next((match[0].rstrip(".,;") for match in found if match), None)

@@ -12,7 +12,7 @@ from extractors.endpoint.fill.find.labels import letters
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
 # A year of two digits may have the time glued to it; four digits that begin with 19 or 20 win, unless a colon shows
 # that the last two belong to the time.
@@ -72,14 +72,14 @@ class Dated:
     written: str = ""
 
 
-def find_date(document: Document, *, due: bool = False) -> date | None:
+def find_date(document: OcrDocument, *, due: bool = False) -> date | None:
     """The date that a document was issued on, or the one by which it is due."""
     ranks = rank_dates(document, due=due)
     best = max((rank for _, rank in ranks), default=0)
     return next(day for day, rank in ranks if rank == best) if best > 0 else None
 
 
-def rank_dates(document: Document, *, due: bool = False) -> list[tuple[date, float]]:
+def rank_dates(document: OcrDocument, *, due: bool = False) -> list[tuple[date, float]]:
     """The dates that may be that one, in reading order, with their ranks; and what they are with day and month swapped."""
     found = list(iter_dates(document))
     american = any(each.american for each in found)
@@ -92,7 +92,7 @@ def rank_dates(document: Document, *, due: bool = False) -> list[tuple[date, flo
     return ranks
 
 
-def iter_dates(document: Document) -> Iterator[Dated]:
+def iter_dates(document: OcrDocument) -> Iterator[Dated]:
     """Every date, once for each place where it stands."""
     before = ""
     for text in document.texts:
@@ -106,7 +106,7 @@ def iter_dates(document: Document) -> Iterator[Dated]:
         before = capitals
 
 
-def find_written(document: Document, day: date) -> str | None:
+def find_written(document: OcrDocument, day: date) -> str | None:
     """How a date is written where it stands first."""
     return next((each.written for each in iter_dates(document) if day in (each.day, each.swapped)), None)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.endpoint.ocr.words import Document, Line, Word
+    from extractors.endpoint.ocr.words import Line, OcrDocument, Word
 
 _PUNCTUATION = " \t:#.-=*|;,~_"
 _LOOKALIKES = str.maketrans("0158|", "OISBI")
@@ -30,7 +30,7 @@ def correct_word(text: str, vocabulary: tuple[str, ...]) -> str:
     return "".join(_nearest(word, vocabulary) for word in words)
 
 
-def beside(document: Document, label: re.Pattern[str]) -> Iterator[str]:
+def beside(document: OcrDocument, label: re.Pattern[str]) -> Iterator[str]:
     """What stands beside each match of a label: behind it, else right of it, else under it."""
     lines = document.lines
     for index, line in enumerate(lines):

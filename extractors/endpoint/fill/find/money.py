@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from extractors.endpoint.ocr.words import Document
+    from extractors.endpoint.ocr.words import OcrDocument
 
 _CODES = "MYR|SGD|AUD|HKD|CAD|EUR|GBP|CHF|INR|KRW|CNY|JPY|IDR|THB|PHP|USD"
 _SYMBOL = rf"(?:RM|R[HN](?= ?\d)|(?:S|US|A|HK|C)?\$|Rp\.?|Rs\.?|[€£¥￥₹₩฿₱]|{_CODES})"
@@ -76,13 +76,13 @@ def broken_amounts(text: str) -> list[Amount]:
     return [_build_amount(match) for match in _BROKEN.finditer(text)]
 
 
-def find_currency(document: Document) -> str | None:
+def find_currency(document: OcrDocument) -> str | None:
     """The ISO 4217 code of the currency that is named most often."""
     ranks = [(rank, -place, code) for place, (code, rank) in enumerate(rank_currencies(document))]
     return max(ranks)[2] if ranks else None
 
 
-def rank_currencies(document: Document) -> list[tuple[str, float]]:
+def rank_currencies(document: OcrDocument) -> list[tuple[str, float]]:
     """The currencies that are named, with ranks that grow with how often each is."""
     text = "\n".join(document.texts).upper()
     counts = [(code, len(pattern.findall(text))) for pattern, code in _CURRENCIES]

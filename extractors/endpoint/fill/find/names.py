@@ -11,7 +11,7 @@ from extractors.endpoint.fill.find.labels import letters
 from extractors.endpoint.fill.find.money import amounts
 
 if TYPE_CHECKING:
-    from extractors.endpoint.ocr.words import Document, Line
+    from extractors.endpoint.ocr.words import Line, OcrDocument
 
 _TOP = 12  # lines in which an issuer names himself
 _LONGEST = 5  # lines of an address
@@ -46,7 +46,7 @@ _SDN_BHD = re.compile(r"\bS[DO]N\.? ?B[A-Z]D\b", re.IGNORECASE)  # as it is read
 _REGISTRATION = re.compile(r"[\[(][^)\]]*\d{4,}[^)\]]*[)\]]?|\b(?:CO\.? ?)?REG.*$|\b\d{5,}-?[A-Z]\b", re.IGNORECASE)
 
 
-def find_company(document: Document) -> str | None:
+def find_company(document: OcrDocument) -> str | None:
     """The issuer's name, as printed: the likeliest of the first lines."""
     top = _parts(_head(document))
     if not top:
@@ -62,19 +62,19 @@ def find_company(document: Document) -> str | None:
     return f"{names[place]} {names[place + 1]}" if _is_only_legal(names[place + 1]) else names[place]
 
 
-def rank_companies(document: Document) -> list[tuple[str, float]]:
+def rank_companies(document: OcrDocument) -> list[tuple[str, float]]:
     """The lines at the top, with the rank of each as the issuer's name."""
     top = _parts(_head(document))
     usual = median(line.height for line in document.lines) if top else 0.0
     return [(line.text, _name_score(line, place, usual)) for place, line in enumerate(top)]
 
 
-def find_address(document: Document) -> str | None:
+def find_address(document: OcrDocument) -> str | None:
     """The issuer's address: the lines that look like one, below the name."""
     return _address(_parts(_head(document, 2 * _TOP)))
 
 
-def rank_addresses(document: Document) -> list[tuple[str, float]]:
+def rank_addresses(document: OcrDocument) -> list[tuple[str, float]]:
     """The first line that looks like an address, and the other lines near it that may be one, with their ranks."""
     parts = _parts(_head(document, 2 * _TOP))
     first = next((part for part in parts if _is_address(part.text)), None)
@@ -83,13 +83,13 @@ def rank_addresses(document: Document) -> list[tuple[str, float]]:
     return [*likely, *((part.text, _OTHER_RANK) for part in below if _may_be_address(part.text))]
 
 
-def find_customer(document: Document) -> str | None:
+def find_customer(document: OcrDocument) -> str | None:
     """Whom the document is for: what follows "Bill to" or "Customer"."""
     name, _ = _customer(document)
     return name
 
 
-def find_customer_address(document: Document) -> str | None:
+def find_customer_address(document: OcrDocument) -> str | None:
     """The address below the customer's name."""
     name, number = _customer(document)
     return _address(_parts(document.lines[number : number + 5])) if name else None
@@ -109,7 +109,7 @@ def _address(parts: list[Line]) -> str | None:
     return re.sub(r"\.?[\s,]*,[\s,]*", ", ", text).strip(" ,")
 
 
-def _customer(document: Document) -> tuple[str | None, int]:
+def _customer(document: OcrDocument) -> tuple[str | None, int]:
     """The customer's name, and the number of the line after it."""
     for number, line in enumerate(document.lines):
         for part in line.groups:
@@ -136,7 +136,7 @@ def _is_alone(match: re.Match[str], text: str) -> bool:
     return not letters(text[: match.start()]) and (not rest or rest[0] in ":.#" or rest.upper().startswith("NAME"))
 
 
-def _head(document: Document, count: int = _TOP) -> tuple[Line, ...]:
+def _head(document: OcrDocument, count: int = _TOP) -> tuple[Line, ...]:
     """The first lines, as far as no customer is named and no amount stands there."""
     first = document.pages[0] if document.pages else ()
     for number, line in enumerate(first[:count]):

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from extractors.endpoint.fill.find.labels import letters
 
 if TYPE_CHECKING:
-    from extractors.endpoint.ocr.words import Document, Line
+    from extractors.endpoint.ocr.words import Line, OcrDocument
 
 _QUOTED = 200  # characters of the words in a sentence
 _TAGS = 8
 _UNREAD = "not read in this picture"
 
 
-def sentence(document: Document) -> str:
+def sentence(document: OcrDocument) -> str:
     """One honest sentence about the pictures: the words that are readable in them."""
     many = f"{len(document.pages)} pictures" if len(document.pages) > 1 else "A picture"
     words = " / ".join(document.texts)
@@ -26,26 +26,26 @@ def sentence(document: Document) -> str:
     return f'{many} with the words "{shown}".'
 
 
-def one_by_one(document: Document) -> list[str]:
+def one_by_one(document: OcrDocument) -> list[str]:
     """The same of every picture alone."""
     return [sentence(replace(document, pages=(page,))) for page in document.pages]
 
 
-def tags(document: Document) -> list[str]:
+def tags(document: OcrDocument) -> list[str]:
     """The longest words, once each, in reading order."""
     words = dict.fromkeys(each.lower() for text in document.texts for each in re.findall(r"[^\W\d_]{4,}", text))
     kept = set(sorted(words, key=len, reverse=True)[:_TAGS])
     return [each for each in words if each in kept]
 
 
-def list_shared_lines(document: Document) -> list[str]:
+def list_shared_lines(document: OcrDocument) -> list[str]:
     """The lines that every picture has."""
     first, *others = document.pages or ((),)
     keys = [{_key(line) for line in page} for page in others]
     return [line.text for line in first if others and all(_key(line) in each for each in keys)]
 
 
-def different(document: Document) -> list[str]:
+def different(document: OcrDocument) -> list[str]:
     """The lines that not every picture has, each with its picture's number."""
     common = {_key(line) for line in document.lines}
     for page in document.pages:
@@ -56,7 +56,7 @@ def different(document: Document) -> list[str]:
     ]
 
 
-def compare_lines(document: Document) -> list[tuple[str, list[str]]]:
+def compare_lines(document: OcrDocument) -> list[tuple[str, list[str]]]:
     """The lines that not every picture has, once each, with what was read in every picture."""
     pages = [{_key(line): line.text for line in page} for page in document.pages]
     lines: dict[str, str] = {}

@@ -13,7 +13,7 @@ from extractors.endpoint.fill.find.money import Amount, amounts, numbers
 from extractors.endpoint.fill.find.totals import ends_items
 
 if TYPE_CHECKING:
-    from extractors.endpoint.ocr.words import Document, Line
+    from extractors.endpoint.ocr.words import Line, OcrDocument
 
 _HEADER = re.compile(
     r"ITEM|DESC|QTY|QUANTITY|QNTY|PRICE|AMOUNT|AMT|TOTAL|DISC|TAX|UNIT|PRODUCT|ARTIKEL|MENGE|PREIS|\bUOM\b|\bRM\b|U/P"
@@ -37,7 +37,7 @@ class Row:
     amount: Decimal
 
 
-def find_rows(document: Document) -> list[Row]:
+def find_rows(document: OcrDocument) -> list[Row]:
     """The items, in order: every line with an amount between the head of the table and the first total."""
     area = _find_area(document)
     priced = [number for number, line in enumerate(area) if _find_prices(line.text)]
@@ -53,7 +53,7 @@ def find_rows(document: Document) -> list[Row]:
     return rows
 
 
-def _find_area(document: Document) -> list[Line]:
+def _find_area(document: OcrDocument) -> list[Line]:
     """The lines of the items: from below their header, or without one from the first amount, to the totals."""
     lines = document.lines
     priced = [number for number, line in enumerate(lines) if _find_prices(line.text)]

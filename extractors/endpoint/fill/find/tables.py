@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from extractors.endpoint.ocr.words import Document, Line, Word
+    from extractors.endpoint.ocr.words import Line, OcrDocument, Word
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TextTable:
     """A header, rows of as many cells, and what stands above."""
 
     title: str | None
@@ -18,7 +18,7 @@ class Table:
     rows: list[list[str]]
 
 
-def find_table(document: Document) -> Table | None:
+def find_table(document: OcrDocument) -> TextTable | None:
     """The longest run of lines that have several words each, the first of them as the header."""
     lines = document.lines
     start, end = _longest(lines)
@@ -27,10 +27,10 @@ def find_table(document: Document) -> Table | None:
     run = lines[start:end]
     widest = max(run, key=lambda line: len(line.words)).words
     header, *rows = (_cells(line, widest) for line in run)
-    return Table(lines[start - 1].text if start else None, header, rows)
+    return TextTable(lines[start - 1].text if start else None, header, rows)
 
 
-def find_title(document: Document) -> str | None:
+def find_title(document: OcrDocument) -> str | None:
     """The text that is written largest in the upper half; of equal ones the first."""
     lines = document.lines[: max(3, len(document.lines) // 2)]
     tall = max((line.height for line in lines), default=0.0)

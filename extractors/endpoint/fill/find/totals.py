@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from decimal import Decimal
 
-    from extractors.endpoint.ocr.words import Document, Line, Word
+    from extractors.endpoint.ocr.words import Line, OcrDocument, Word
 
 _VOCABULARY = ("TOTAL", "SUBTOTAL", "ROUNDING", "ROUNDED", "CHANGE", "CASH", "PAYABLE", "AMOUNT", "BALANCE", "JUMLAH")
 _CURRENCY = re.compile(r"^(?:RM|MYR|USD|EUR|GBP|SGD|CHF|S|US)?$")
@@ -56,7 +56,7 @@ class Labelled:
     guessed: bool = False
 
 
-def iter_labelled(document: Document) -> Iterator[Labelled]:
+def iter_labelled(document: OcrDocument) -> Iterator[Labelled]:
     """Every amount, with the text before it on its line, else with the line above."""
     fallback = broken_amounts if any(map(amounts, document.texts)) else whole_amounts
     above = ""
@@ -68,13 +68,13 @@ def iter_labelled(document: Document) -> Iterator[Labelled]:
         above = _label(line.text) if not found and len(line.words) == 1 else ""
 
 
-def find_total(document: Document) -> Decimal | None:
+def find_total(document: OcrDocument) -> Decimal | None:
     """The amount to pay: by its label, and where that could not be read, what was paid less the change."""
     ranks = [(rank, place, value) for place, (value, rank) in enumerate(rank_totals(document))]
     return max(ranks)[2] if ranks else None  # of equals the last: a sum comes after its parts
 
 
-def rank_totals(document: Document) -> list[tuple[Decimal, float]]:
+def rank_totals(document: OcrDocument) -> list[tuple[Decimal, float]]:
     """The amounts that may be the one to pay, in reading order, with their ranks."""
     above = _above_summary(document)
     due = _find_due_amount(above, document)
@@ -83,34 +83,34 @@ def rank_totals(document: Document) -> list[tuple[Decimal, float]]:
     return [*((value, rank) for value, rank in ranks if rank > 0), *([(due, _UNLABELLED)] if due is not None else [])]
 
 
-def rank_unlabelled(document: Document) -> list[tuple[Decimal, float]]:
+def rank_unlabelled(document: OcrDocument) -> list[tuple[Decimal, float]]:
     """All amounts, any of which may be the one to pay where no label says so."""
     return [(each.value, -1.0) for each in iter_labelled(document)]
 
 
-def find_subtotal(document: Document) -> Decimal | None:
+def find_subtotal(document: OcrDocument) -> Decimal | None:
     """The amount before taxes."""
     return next((value for value, _ in rank_subtotals(document)), None)
 
 
-def rank_subtotals(document: Document) -> list[tuple[Decimal, float]]:
+def rank_subtotals(document: OcrDocument) -> list[tuple[Decimal, float]]:
     """The amounts that may be the one before taxes, the likeliest first, with their ranks."""
     named = _all(document, re.compile(r"SUBTOTAL|SUBTTL|ZWISCHENSUMME|NETTOBETRAG"))
     return _rank_in_order([*named, *_all(document, re.compile(r"TOTAL.*EXC|BEFORETAX"))])
 
 
-def find_tax(document: Document) -> Decimal | None:
+def find_tax(document: OcrDocument) -> Decimal | None:
     """The tax; neither a total that includes it nor the amount it is taken from."""
     return next((value for value, _ in rank_taxes(document)), None)
 
 
-def rank_taxes(document: Document) -> list[tuple[Decimal, float]]:
+def rank_taxes(document: OcrDocument) -> list[tuple[Decimal, float]]:
     """The amounts that may be the tax, the likeliest first, with their ranks."""
     found = (each for each in _above_summary(document) if _TAX.search(each.label) and not _NOT_TAX.search(each.label))
     return _rank_in_order([each.value for each in found if not each.broken])
 
 
-def find_amount(document: Document, name: str) -> Decimal | None:
+def find_amount(document: OcrDocument, name: str) -> Decimal | None:
     """The amount whose label holds the field's own name."""
     wanted = letters(name)
     return _first(document, re.compile(re.escape(wanted))) if wanted else None
@@ -150,11 +150,11 @@ def _label(text: str) -> str:
     return correct_word(text, _VOCABULARY)
 
 
-def _first(document: Document, wanted: re.Pattern[str]) -> Decimal | None:
+def _first(document: OcrDocument, wanted: re.Pattern[str]) -> Decimal | None:
     return next(iter(_all(document, wanted)), None)
 
 
-def _all(document: Document, wanted: re.Pattern[str]) -> list[Decimal]:
+def _all(document: OcrDocument, wanted: re.Pattern[str]) -> list[Decimal]:
     return [each.value for each in iter_labelled(document) if not each.broken and wanted.search(each.label)]
 
 
@@ -163,7 +163,7 @@ def _rank_in_order(values: list[Decimal]) -> list[tuple[Decimal, float]]:
     return [(value, 4.0 - place) for place, value in enumerate(values)]
 
 
-def _above_summary(document: Document) -> list[Labelled]:
+def _above_summary(document: OcrDocument) -> list[Labelled]:
     """The labelled amounts above the table of taxes, which has totals of its own."""
     found = list(iter_labelled(document))
     end = next((number for number, text in enumerate(document.texts) if _SUMMARY.search(letters(text))), None)
@@ -182,7 +182,7 @@ def _rank(found: Labelled, changes: list[int], due: Decimal | None) -> float:
     return rank - 2 * late - found.broken + 1.5 * agrees
 
 
-def _find_due_amount(found: list[Labelled], document: Document) -> Decimal | None:
+def _find_due_amount(found: list[Labelled], document: OcrDocument) -> Decimal | None:
     """What was paid less the change; None when a change is written that could not be read."""
     change = [each.value for each in found if _CHANGE.search(each.label)]
     paid = [each.value for each in found if _PAID.search(each.label) and not _CHANGE.search(each.label)]

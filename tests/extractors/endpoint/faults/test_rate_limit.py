@@ -11,9 +11,9 @@ import orjson
 import pytest
 
 from extractors.endpoint.app import create_app
-from extractors.endpoint.faults.rate_limit import Limit
+from extractors.endpoint.faults.rate_limit import TokenBucket
 from extractors.endpoint.readers import EchoReader
-from extractors.endpoint.refusal import Refusal
+from extractors.endpoint.refusal import EndpointRefusal
 from extractors.endpoint.serve import Options
 
 pytestmark = pytest.mark.anyio
@@ -53,13 +53,13 @@ def count_accepted(limit, clock, per_second, seconds):
 @pytest.mark.parametrize("rpm", [30, 600, 1200, 6000, 60_000])
 def test_limit_accepts_steady_traffic_at_its_rate(rpm):
     clock = Clock()
-    assert count_accepted(Limit(rpm, clock), clock, rpm / 60, 30) == rpm / 2
+    assert count_accepted(TokenBucket(rpm, clock), clock, rpm / 60, 30) == rpm / 2
 
 
 @pytest.mark.parametrize("early", [0.5, 0.9])
 def test_limit_accepts_jitter_of_less_than_one_interval(early):
     clock = Clock()
-    limit = Limit(60, clock)
+    limit = TokenBucket(60, clock)
     gaps = [1 - early, 1 + early] * 20
     accepted = []
     for gap in gaps:
@@ -71,7 +71,7 @@ def test_limit_accepts_jitter_of_less_than_one_interval(early):
 @pytest.mark.parametrize(("times", "share"), [(1.25, 0.8), (2, 0.5), (10, 0.1)])
 def test_limit_accepts_a_sixtieth_of_rpm_each_second_of_faster_traffic(times, share):
     clock = Clock()
-    limit = Limit(1200, clock)
+    limit = TokenBucket(1200, clock)
     requests = 20 * times * 60
     assert count_accepted(limit, clock, 20 * times, 60) == pytest.approx(requests * share, abs=3)
 
@@ -79,14 +79,14 @@ def test_limit_accepts_a_sixtieth_of_rpm_each_second_of_faster_traffic(times, sh
 def test_limit_accepts_a_burst_of_a_tenth_of_a_second():
     """A quiet minute does not save up requests."""
     clock = Clock()
-    limit = Limit(6000, clock)
+    limit = TokenBucket(6000, clock)
     clock.now += 60
     assert sum(limit.take() for _ in range(100)) == 10
 
 
 def test_changed_limit_holds_from_the_next_request():
     clock = Clock()
-    limit = Limit(1200, clock)
+    limit = TokenBucket(1200, clock)
     assert count_accepted(limit, clock, 100, 10) == pytest.approx(200, abs=3)
     limit.rpm = 2400
     assert count_accepted(limit, clock, 100, 10) == pytest.approx(400, abs=5)
@@ -241,7 +241,7 @@ class FailingReader:
 
 @pytest.mark.parametrize(
     ("error", "kind", "status"),
-    [(Refusal("overloaded", status=503), "crowded", 503), (RuntimeError("a bug"), "failed", 500)],
+    [(EndpointRefusal("overloaded", status=503), "crowded", 503), (RuntimeError("a bug"), "failed", 500)],
 )
 async def test_errors_of_the_endpoint_itself_are_not_counted_as_faults(error, kind, status):
     """Each is counted as a kind of its own."""

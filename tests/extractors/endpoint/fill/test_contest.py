@@ -3,7 +3,7 @@
 import pytest
 
 from extractors.endpoint.fill.contest import judge_contest
-from extractors.endpoint.ocr.words import Document, Word, group_lines
+from extractors.endpoint.ocr.words import OcrDocument, Word, group_lines
 
 
 def page(*texts):
@@ -13,7 +13,7 @@ def page(*texts):
         for row, text in enumerate(texts)
         for column, part in enumerate(text.split("|"))
     ]
-    return Document((group_lines(words),))
+    return OcrDocument((group_lines(words),))
 
 
 @pytest.mark.parametrize(

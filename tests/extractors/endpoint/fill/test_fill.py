@@ -13,11 +13,11 @@ import pytest
 from pydantic import BaseModel, Field, ValidationError
 
 from extractors.endpoint.fill.fill import fill_schema
-from extractors.endpoint.ocr.words import Document, Word, group_lines
+from extractors.endpoint.ocr.words import OcrDocument, Word, group_lines
 
 
 def pages(*texts):
-    return Document(tuple(page(lines) for lines in texts))
+    return OcrDocument(tuple(page(lines) for lines in texts))
 
 
 def page(texts):

@@ -15,7 +15,7 @@ from extractors.endpoint.fill.find.names import find_address, find_company, find
 from extractors.endpoint.fill.find.rows import find_rows
 from extractors.endpoint.fill.find.tables import find_table
 from extractors.endpoint.fill.find.totals import find_subtotal, find_tax, find_total
-from extractors.endpoint.ocr.words import Document, Seen, Word, group_lines, turn_upright
+from extractors.endpoint.ocr.words import OcrDocument, Seen, Word, group_lines, turn_upright
 
 
 def page(*texts, tall=()):
@@ -26,7 +26,7 @@ def page(*texts, tall=()):
             height = 40 if word in tall else 20
             if word:
                 words.append(Word(word, left, row * 40, left + 10 * len(word), row * 40 + height))
-    return Document((group_lines(words),))
+    return OcrDocument((group_lines(words),))
 
 
 @pytest.mark.parametrize(

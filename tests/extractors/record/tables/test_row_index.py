@@ -11,7 +11,7 @@ from support.runs import vary
 from extractors.core import Copied
 from extractors.record.output.folder import FolderOutput
 from extractors.record.tables import columns, row_index
-from extractors.record.tables.row_index import DIGITS, Place, RowIndex
+from extractors.record.tables.row_index import DIGITS, RowIndex, RowPlace
 from extractors.record.tables.volume import PartId, Volume
 from extractors.record.tables.writer import Tables
 
@@ -112,7 +112,7 @@ def test_read_row_of_a_deleted_file_returns_none(publish, make, tmp_path, model,
     place = index.find(ONE)
     (tmp_path / place.file).unlink()
     assert index.read_row(place, ONE) is None
-    assert index.read_row(Place("no.parquet", 0, failed=False), ONE) is None
+    assert index.read_row(RowPlace("no.parquet", 0, failed=False), ONE) is None
 
 
 def test_index_caches_four_blocks_of_rows(publish, make, tmp_path, model, terms, monkeypatch):

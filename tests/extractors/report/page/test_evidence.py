@@ -9,7 +9,7 @@ from extractors.core.evidence import MISSING_ROW
 from extractors.record.tables import columns
 from extractors.report.page.documents import DocumentRows, _make_card
 from extractors.report.page.evidence import read_evidence
-from extractors.report.page.pictures import Picture
+from extractors.report.page.pictures import PictureView
 from extractors.report.page.render import _render_cards, make_environment
 
 BOX = {"x": 5, "y": 6, "width": 70, "height": 8}
@@ -63,5 +63,5 @@ def test_card_lists_unseen_values_first():
     flags = {"failed": False, "climbed": False, "copied_from": None, "confidence": 0.9, "unseen": True, "missing": True}
     card = _make_card({"document": "a"} | flags, rows, 0.8)
     assert ([value.field for value in card.values], card.flags) == (["total", "company"], ("unseen", "missing"))
-    (html,) = _render_cards(make_environment(), [(card, Picture("data:,", 30, 20))])
+    (html,) = _render_cards(make_environment(), [(card, PictureView("data:,", 30, 20))])
     assert re.findall(r'data-[sb]="([^"]*)"', html) == ["300 200", "5 6 70 8"]

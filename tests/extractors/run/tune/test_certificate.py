@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractors.run.tune.certificate import LabelledDocument, certify
+from extractors.run.tune.certificate import LabelledRow, certify
 
 DRAWS = 2000
 MOST_WRONG = 0.065
@@ -13,7 +13,7 @@ MOST_WRONG = 0.065
 
 def make_documents(*verdicts, draw="random"):
     """Documents of falling confidence, with these verdicts."""
-    return [LabelledDocument(1 - place / 10_000, right, draw) for place, right in enumerate(verdicts)]
+    return [LabelledRow(1 - place / 10_000, right, draw) for place, right in enumerate(verdicts)]
 
 
 def measure_wrong_bounds(*, accuracy, slope, labels, target, levels=None):
@@ -29,9 +29,7 @@ def measure_wrong_bounds(*, accuracy, slope, labels, target, levels=None):
     for _ in range(DRAWS):
         places = generator.integers(0, len(grid), labels)
         verdicts = generator.random(labels) < chances[places]
-        sample = [
-            LabelledDocument(float(grid[place]), bool(right)) for place, right in zip(places, verdicts, strict=True)
-        ]
+        sample = [LabelledRow(float(grid[place]), bool(right)) for place, right in zip(places, verdicts, strict=True)]
         result = certify(sample, target)
         wrong += result.bound is not None and result.bound > chances[grid >= result.threshold].mean()
     return wrong / DRAWS
@@ -76,20 +74,20 @@ def test_doubtful_documents_certify_nothing():
 
 
 def test_document_of_unknown_confidence_is_reviewed():
-    unknown = [LabelledDocument(None, right=True)] * 41
+    unknown = [LabelledRow(None, right=True)] * 41
     result = certify([*make_documents(*[True] * 59), *unknown], target=0.95)
     assert (result.labels, result.share) == (100, 0.59)
 
 
 def test_equal_confidences_are_accepted_or_reviewed_together():
-    tied = [LabelledDocument(0.9, right=place != 0) for place in range(100)]
+    tied = [LabelledRow(0.9, right=place != 0) for place in range(100)]
     assert certify(tied, target=0.95).tests[0].documents == 100
     assert certify(tied, target=0.95).share == 1
 
 
 def test_needed_labels_count_documents_without_a_confidence():
     """Half of the documents have none, so twice as many labels are needed."""
-    result = certify([*make_documents(*[True] * 20), *[LabelledDocument(None, right=True)] * 20], target=0.95)
+    result = certify([*make_documents(*[True] * 20), *[LabelledRow(None, right=True)] * 20], target=0.95)
     assert result.needed == (59 - 20) * 2
 
 
@@ -114,7 +112,7 @@ def test_more_labels_without_an_error_never_certify_less(labels, more, target):
 
 @given(st.lists(st.tuples(st.sampled_from([0.2, 0.4, 0.9]), st.booleans()), max_size=150), st.sampled_from([0.7, 0.9]))
 def test_certified_share_reaches_the_target_in_its_labels(values, target):
-    result = certify([LabelledDocument(*value) for value in values], target)
+    result = certify([LabelledRow(*value) for value in values], target)
     reached = [right for confidence, right in values if result.threshold is not None and confidence >= result.threshold]
     assert not reached or sum(reached) / len(reached) >= result.bound >= target
     assert (result.needed == 0) == (result.threshold is not None)

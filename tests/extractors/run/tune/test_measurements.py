@@ -2,11 +2,11 @@
 
 import pytest
 
-from extractors.run.tune.measurements import Comparison, FieldMatch, Reading
+from extractors.run.tune.measurements import FieldComparison, FieldMatch, Reading
 
 
 def make_comparison(field, *, right):
-    return Comparison("a.jpg", field, "text", 0, FieldMatch(right=right, similarity=float(right)))
+    return FieldComparison("a.jpg", field, "text", 0, FieldMatch(right=right, similarity=float(right)))
 
 
 def make_reading(rung=0, *, accepted=True, **answers):

@@ -39,10 +39,12 @@ http {{
   server {{
     listen 127.0.0.1:{port}; default_type application/json;
     location / {{ return 404 '{{}}'; }}
+    {parts}
     location /v1/chat/completions {{ return 200 '{reply}'; }}
   }}
 }}
 """
+MOST_CHARS = 2000  # of one parameter of nginx, which has 4,096 bytes at most
 
 
 SURE, UNSURE = -0.01, -2.0  # log probabilities
@@ -136,14 +138,23 @@ def serve_nginx(nginx, folder, logprobs):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    reply = build_reply(logprobs).decode().replace("\\", "\\\\").replace("'", "\\'")
-    (folder / "nginx.conf").write_text(CONFIGURATION.format(folder=folder, port=port, reply=reply))
+    parts, reply = quote_reply(build_reply(logprobs).decode())
+    configuration = CONFIGURATION.format(folder=folder, port=port, parts=parts, reply=reply)
+    (folder / "nginx.conf").write_text(configuration)
     with subprocess.Popen([nginx, "-p", str(folder), "-c", str(folder / "nginx.conf")], env=os.environ) as process:
         try:
             wait_for(port)
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()
+
+
+def quote_reply(text):
+    """Statements of nginx that set variables to the parts of a text, and the parameter that joins them."""
+    pieces = [text[start : start + MOST_CHARS] for start in range(0, len(text), MOST_CHARS)]
+    quoted = [piece.replace("\\", "\\\\").replace("'", "\\'") for piece in pieces]
+    parts = " ".join(f"set $part{number} '{piece}';" for number, piece in enumerate(quoted))
+    return parts, "".join(f"${{part{number}}}" for number in range(len(pieces)))
 
 
 def wait_for(port):

@@ -11,7 +11,7 @@ from extractors.core.errors import TilewiseError, first_line
 from extractors.report.progress import Progress
 from flows.adapters.prefect_api import is_prefect_configured
 from flows.console import terminal_confirm
-from flows.start_up import without_certificates, without_collection
+from flows.start_up import without_certificates, without_collection, without_httpx_command
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -34,7 +34,7 @@ def run(config: RunConfig, *, as_flow: bool) -> RunResult:
     """Runs the job; asks on a terminal to confirm its cost if needed."""
     if as_flow:
         return _run_as_flow(config.job)
-    with without_collection(), without_certificates():
+    with without_collection(), without_certificates(), without_httpx_command():
         from extractors.run import pipeline
 
     with Progress(budget=config.job.budget) as progress:
@@ -50,7 +50,7 @@ def apply(request: ApplyRequest, settings: Settings) -> RunResult:
         import asyncio
 
         return asyncio.run(_apply_as_flow(request, plan))
-    with without_collection(), without_certificates():
+    with without_collection(), without_certificates(), without_httpx_command():
         from extractors.run import pipeline
 
     with Progress(budget=plan.config.job.budget) as progress:
@@ -131,7 +131,7 @@ def _run_as_flow(job: Job) -> RunResult:
 def _start_flow_run(job: Job, *, configured: bool = False) -> RunResult:
     import asyncio
 
-    with without_collection(), without_certificates():
+    with without_collection(), without_certificates(), without_httpx_command():
         from flows.adapters.checks import verify_server
         from flows.extract import CONFIRM, extract
 

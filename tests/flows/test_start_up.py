@@ -34,6 +34,7 @@ UNUSED_BY_RUN = {
     "obstore",
     "prefect",
     "psycopg",
+    "pygments",
     "pypdfium2",
     "rapidfuzz",
     "sklearn",

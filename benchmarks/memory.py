@@ -3,16 +3,16 @@
     python benchmarks/memory.py [--full] [--repeats 3]
 
 Each run is `tilewise run --direct` with ledger and tables, of small JPEGs that all differ, against a server that costs
-nothing. The instructor loop of benchmarks/loops.py stands beside the smallest one.
+nothing. `whole_run.py` has the memory of the loops.
 """
 
 import argparse
 from functools import partial
 
-from measure import PEERS, own_versions, peer_versions, report, run_in_turn
+from measure import own_versions, report, run_in_turn
 from null_server import null_server
 from pictures import store_pictures
-from whole_run import run_loop, run_tilewise
+from whole_run import run_tilewise
 
 
 def main():
@@ -24,15 +24,15 @@ def main():
     folders = {count: store_pictures("tiny", count) for count in counts}
     with null_server() as (url, server):
         runs = {f"tilewise, {count:,}": partial(run_tilewise, folders[count], url, count, 64) for count in counts}
-        if PEERS.exists():
-            runs["instructor, 1,000"] = partial(run_loop, "instructor", folders[1000], url, 64, None)
         usages = run_in_turn(runs, options.repeats)
     least = usages["tilewise, 1,000"].peak_mib
-    sizes = {**{f"tilewise, {count:,}": count for count in counts}, "instructor, 1,000": 1000}
-    rows = [(run, used.peak_mib, used.peak_mib - least, used.cpu / sizes[run] * 1000) for run, used in usages.items()]
+    rows = [
+        (run, used.peak_mib, used.peak_mib - least, used.cpu / count * 1000)
+        for count, (run, used) in zip(counts, usages.items(), strict=True)
+    ]
     header = ("run", "peak MiB", "above 1,000", "CPU ms an image")
-    versions = own_versions("polars", "sqlalchemy") | peer_versions("instructor")
-    report("memory", f"whole runs, 64 at once, server: {server}", header, rows, versions=versions)
+    title = f"whole runs, 64 at once, medians of {options.repeats}, server: {server}"
+    report("memory", title, header, rows, versions=own_versions("polars", "sqlalchemy"))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ MIN_REPLIES, REFUSED_SHARE = (
 )  # replies that are enough to evaluate a second; the share of refusals that lowers the rate
 TICK = 1.0  # seconds over which replies are evaluated: servers enforce their limits over this span
 CATCH_UP = 0.02  # seconds of delay that may be made up for: an event loop wakes late
+AHEAD = 0.02  # seconds by which a call may be early: at over 50 a second several are sent for one wake-up of the event loop
 MIN_WAIT = 1e-6  # seconds; a shorter wait cannot be measured
 MIN_USED_SHARE = 0.8  # of the rate: below it, a second does not show whether the server would let more through
 
@@ -145,7 +146,8 @@ class RateLimiter:
 
     def _compute_wait(self) -> float:
         now = self._clock()
-        own = max(self._next_call, self._next_token, self._controller.blocked_until(now)) - now
+        due = max(self._next_call, self._next_token)
+        own = max(due if due - now > AHEAD else now, self._controller.blocked_until(now)) - now
         return max(own, self._permits.wait()) if self._permits else own
 
     def _take(self, tokens: int) -> Permit:

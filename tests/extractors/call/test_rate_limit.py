@@ -1,6 +1,7 @@
 """call/rate_limit.py in simulated time: the limiter finds the server's rate, stays at it and follows its changes."""
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -92,6 +93,16 @@ def test_calls_are_sent_at_even_intervals(loop, build_limited_server, drive):
     gaps = [later - earlier for earlier, later in pairwise(sorted(server.answered))]
     assert min(gaps) >= 0.079
     assert max(gaps) <= 0.121
+
+
+def test_calls_that_are_due_within_20_ms_are_sent_together(build_limited_server, drive):
+    """At 400 calls a second, up to nine are sent at once; a second has as many as without."""
+    server = build_limited_server(NO_LIMIT, latency=0.1)
+    drive(server, 10, limits=Limits(rpm=24_000), rate=400)
+    moments = Counter(round(sent, 6) for sent in server.answered)
+    assert 5 <= len(server.answered) / len(moments) <= 9
+    assert max(moments.values()) <= 9
+    assert 390 <= server.rate(2, 9) <= 401
 
 
 @pytest.mark.parametrize("rpm", [30, 600])

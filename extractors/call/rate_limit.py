@@ -33,13 +33,11 @@ DROP = 0.95
 PLATEAU = 6.0  # seconds from a refusal back to the refused rate; CUBIC's K
 SEARCH_REFUSED_SHARE = 0.25  # refused of the calls sent in a second: the search has passed the limit
 HIGHEST_RATE, LOWEST_RATE = 10_000.0, 0.1
-MIN_REPLIES, REFUSED_SHARE = (
-    3,
-    0.1,
-)  # replies that are enough to evaluate a second; the share of refusals that lowers the rate
+# Replies that are enough to evaluate a second, and the share of refusals among them that lowers the rate.
+MIN_REPLIES, REFUSED_SHARE = 3, 0.1
 TICK = 1.0  # seconds over which replies are evaluated: servers enforce their limits over this span
 CATCH_UP = 0.02  # seconds of delay that may be made up for: an event loop wakes late
-AHEAD = 0.02  # seconds by which a call may be early: at over 50 a second several are sent for one wake-up of the event loop
+AHEAD = 0.02  # seconds by which a call may be early: several are sent for one wake-up of the event loop
 MIN_WAIT = 1e-6  # seconds; a shorter wait cannot be measured
 MIN_USED_SHARE = 0.8  # of the rate: below it, a second does not show whether the server would let more through
 

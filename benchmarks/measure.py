@@ -77,6 +77,11 @@ def median(usages):
     return Usage(cpu, peak, seconds, usages[-1].output)
 
 
+def describe_repeats(repeats):
+    """How the figures of so many runs are given."""
+    return "one run each" if repeats == 1 else f"medians of {repeats}"
+
+
 def clean_environment(**settings):
     """The environment without settings of tilewise and Prefect, and with these; bytecode is kept, as where it is installed."""
     dropped = ("TILEWISE_", "PREFECT_", "PYTHONDONTWRITEBYTECODE")

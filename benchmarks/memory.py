@@ -9,7 +9,7 @@ nothing. `whole_run.py` has the memory of the loops.
 import argparse
 from functools import partial
 
-from measure import own_versions, report, run_in_turn
+from measure import describe_repeats, own_versions, report, run_in_turn
 from null_server import null_server
 from pictures import store_pictures
 from whole_run import run_tilewise
@@ -31,7 +31,7 @@ def main():
         for count, (run, used) in zip(counts, usages.items(), strict=True)
     ]
     header = ("run", "peak MiB", "above 1,000", "CPU ms an image")
-    title = f"whole runs, 64 at once, medians of {options.repeats}, server: {server}"
+    title = f"whole runs, 64 at once, {describe_repeats(options.repeats)}, server: {server}"
     report("memory", title, header, rows, versions=own_versions("polars", "sqlalchemy"))
 
 

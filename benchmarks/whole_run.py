@@ -13,7 +13,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import PEERS, ROOT, clean_environment, own_versions, peer_versions, report, run_in_turn, run_process
+from measure import (
+    PEERS,
+    ROOT,
+    clean_environment,
+    describe_repeats,
+    own_versions,
+    peer_versions,
+    report,
+    run_in_turn,
+    run_process,
+)
 from null_server import null_server
 from pictures import store_pictures
 
@@ -48,7 +58,7 @@ def compare(case, url, server, peers, options):
     rows = [
         (name, used.cpu, used.cpu / count * 1000, used.cpu / base.cpu, used.peak_mib) for name, used in usages.items()
     ]
-    runs = "one run each" if options.repeats == 1 else f"medians of {options.repeats}"
+    runs = describe_repeats(options.repeats)
     against = "of instructor" if "instructor" in usages else "of tilewise"
     report(
         f"whole_run {case}",

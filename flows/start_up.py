@@ -7,10 +7,11 @@ import os
 import ssl
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
 
 # jemalloc keeps what Polars freed for later queries, of which a run has few. Polars adds this variable to its defaults.
 _FREED_MEMORY = "narenas:2,dirty_decay_ms:0,muzzy_decay_ms:0"
@@ -41,15 +42,13 @@ def without_httpx_command() -> Iterator[None]:
 
     With it, it imports click and Pygments where they are installed: 22 ms and 3 MiB.
     """
-    main = "httpx._main"
-    known = main in sys.modules
-    if not known:
-        sys.modules[main] = None  # type: ignore[assignment]  # an import of it fails, and httpx does without
+    main, modules = "httpx._main", cast("dict[str, ModuleType | None]", sys.modules)
+    modules.setdefault(main, None)  # None makes an import of it fail, and httpx does without
     try:
         yield
     finally:
-        if not known:
-            del sys.modules[main]
+        if modules[main] is None:
+            del modules[main]
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def read_pages(found: Found, store: Store, *, frames: bool, most: int) -> tuple[
 
 
 def count_pages(found: Found, store: Store) -> int | None:
-    """Count the pages of a PDF or frames of a TIFF; None for another file. Raises DocumentError if it is broken."""
+    """Count the pages of a PDF or frames of a TIFF; None for another file. Raises DocumentError if it cannot be opened."""
     name = found.uri.lower()
     if found.problem or found.video or not name.endswith((".pdf", ".tif", ".tiff")):
         return None

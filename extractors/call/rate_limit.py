@@ -1,6 +1,6 @@
 """Limits the rate at which calls are sent: one controller for a process and an endpoint.
 
-Servers enforce limits per second, sustained traffic raises them, and bursts are throttled; so calls are sent evenly, and
+Servers enforce limits per second, sustained traffic raises them, and bursts are throttled; so calls are sent evenly to 20 ms, and
 the rate follows the refusals of the server:
 
 | in a second | the rate |

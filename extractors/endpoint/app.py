@@ -15,7 +15,7 @@ from extractors.core.tiles import get_rule
 from extractors.endpoint.chat import Chat
 from extractors.endpoint.faults.rehearsal import Rehearsal
 from extractors.endpoint.faults.responses import JSON
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,7 +51,7 @@ def create_app(
             Route("/rehearsal", _build_change_route(rehearsal), methods=["PUT"]),
         ],
         exception_handlers={
-            EndpointRefusal: _answer_refusal,
+            RequestError: _answer_refusal,
             HTTPException: _answer_unknown_route,
             Exception: _answer_failure,
         },
@@ -99,7 +99,7 @@ def _describe_model(name: str) -> dict[str, object]:
 
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:
-    refusal = error if isinstance(error, EndpointRefusal) else EndpointRefusal("the endpoint failed", status=500)
+    refusal = error if isinstance(error, RequestError) else RequestError("the endpoint failed", status=500)
     headers = {"Retry-After": "1"} if refusal.status == 503 else None
     return Response(orjson.dumps(refusal.body()), refusal.status, headers, JSON)
 
@@ -107,9 +107,9 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
 async def _answer_unknown_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     return await _answer_refusal(
-        request, EndpointRefusal(f"{request.method} {request.url.path} is not served here", status=status)
+        request, RequestError(f"{request.method} {request.url.path} is not served here", status=status)
     )
 
 
 async def _answer_failure(request: Request, _: Exception) -> Response:
-    return await _answer_refusal(request, EndpointRefusal("the endpoint failed", status=500))
+    return await _answer_refusal(request, RequestError("the endpoint failed", status=500))

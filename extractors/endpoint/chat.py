@@ -13,7 +13,7 @@ from extractors.endpoint.chat_response import add_logprobs, build_response
 from extractors.endpoint.faults.corrupt import corrupt_response
 from extractors.endpoint.faults.network import Drip, Reset, Stall
 from extractors.endpoint.faults.responses import EVENTS, JSON, error_body, replace_response
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 from extractors.endpoint.wire import parse_request
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Chat:
         draw = self._rehearsal.arrive()
         try:
             return await self._build_response(request, draw)
-        except EndpointRefusal as refusal:
+        except RequestError as refusal:
             self._tally.count("crowded" if refusal.status == 503 else "refused")
             raise
         except ClientDisconnect:
@@ -69,7 +69,7 @@ class Chat:
 
     def _withhold_answer(self, draw: Draw, chat_request: ChatRequest) -> ASGIApp | None:
         if chat_request.logprobs is not None and self._rehearsal.options.refuse_logprobs:
-            raise EndpointRefusal(
+            raise RequestError(
                 "logprobs is not supported with this model", param="logprobs", code="unsupported_parameter"
             )
         match draw.kind:

@@ -11,7 +11,7 @@ _TYPES = {
 }
 
 
-class EndpointRefusal(Exception):  # noqa: N818  a reply like any other; "error" is the name of its body
+class RequestError(Exception):
     """A request that is answered with an error status.
 
     The message must never quote the request: it may hold a picture.

@@ -1,4 +1,4 @@
-"""Parse the part of a request's body that the endpoint uses into a `ChatRequest`, or raise an `EndpointRefusal`."""
+"""Parse the part of a request's body that the endpoint uses into a `ChatRequest`, or raise a `RequestError`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from extractors.endpoint.fill.json_schema import Schema
 from extractors.endpoint.ocr.picture import Picture, extract_images, parse_mark, parse_picture
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 if TYPE_CHECKING:
     from extractors.endpoint.tokens import Form
@@ -144,20 +144,16 @@ def _validate_request(body: bytes) -> _Request:
     try:
         return _Request.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError:
-        raise EndpointRefusal("the body is not JSON", code="not_json") from None
+        raise RequestError("the body is not JSON", code="not_json") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         param = ".".join(str(step) for step in first["loc"])
-        raise EndpointRefusal(
-            f"{param or 'the body'}: {first['msg']}", param=param or None, code=first["type"]
-        ) from None
+        raise RequestError(f"{param or 'the body'}: {first['msg']}", param=param or None, code=first["type"]) from None
 
 
 def _image_url(block: _Block) -> str:
     if block.url is None:
-        raise EndpointRefusal(
-            "content blocks are text or image_url here", param="messages", code="content_not_supported"
-        )
+        raise RequestError("content blocks are text or image_url here", param="messages", code="content_not_supported")
     return block.url
 
 

@@ -121,7 +121,7 @@ class _Walk:
                 version = each.etag or f"{each.size}-{time.isoformat() if time else ''}"
                 yield Found(uri, each.size, version, time)
             else:
-                yield Found(uri, each.size, each.etag, each.modified, _name_problem(uri))
+                yield Found(uri, each.size, each.etag, each.modified, _build_key_problem(uri))
 
     def _select(self, key: str) -> bool:
         """Return whether to read the object; count it, or its folder once, where not."""
@@ -143,7 +143,7 @@ def _make_found(location: BucketLocation, meta: ObjectMeta) -> Found:
     return Found(location.root + meta["path"], meta["size"], _version_of(meta), meta["last_modified"])
 
 
-def _name_problem(uri: str) -> Problem:
+def _build_key_problem(uri: str) -> Problem:
     message = f"{uri!r} cannot be read: its key has an empty or relative part or a control character: rename it"
     return Problem("unreadable", "scan", message, final=False)
 

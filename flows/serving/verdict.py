@@ -72,7 +72,7 @@ def find_older_deployments() -> str | None:
 
 
 def _count_deployments(path: Path) -> int:
-    """The deployments of these flows in a database of Prefect; 0 in what is none."""
+    """Counts the deployments of these flows in a Prefect database; returns 0 if the file cannot be read as one."""
     query = "select count(*) from deployment where entrypoint like 'flows.%'"
     with (
         contextlib.suppress(sqlite3.Error),

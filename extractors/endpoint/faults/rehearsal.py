@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from extractors.endpoint.faults.rate_limit import TokenBucket
 from extractors.endpoint.faults.spec import Draw, Faults, iter_draws
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +106,7 @@ class Rehearsal:
             first = error.errors(include_url=False, include_input=False)[0]
             param = ".".join(str(step) for step in first["loc"])
             says = first["msg"].removeprefix("Value error, ")
-            raise EndpointRefusal(f"{param or 'the body'}: {says}", param=param or None, code=first["type"]) from None
+            raise RequestError(f"{param or 'the body'}: {says}", param=param or None, code=first["type"]) from None
         if "rpm" in change.model_fields_set:
             self.limit.rpm = change.rpm
         if "latency" in change.model_fields_set:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from PIL import Image
 
 from extractors.core.tiles import Size
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,9 +54,9 @@ def parse_picture(url: str, pieces: Sequence[memoryview] = ()) -> Picture:
     """Parse a data URL and read the picture's header. `pieces` were extracted from the request."""
     head, comma, written = url.partition(",")
     if not head[:5].lower() == "data:":
-        raise EndpointRefusal("this endpoint reads data URLs only", param="messages", code="image_url_not_data")
+        raise RequestError("this endpoint reads data URLs only", param="messages", code="image_url_not_data")
     if not comma or not head.lower().endswith(";base64"):
-        raise EndpointRefusal("a data URL must hold base64", param="messages", code="image_unreadable")
+        raise RequestError("a data URL must hold base64", param="messages", code="image_unreadable")
     mark = parse_mark(written)
     encoded = written if mark is None else pieces[mark]
     heads = (*(length for length in _HEADS if length < len(encoded)), len(encoded))
@@ -66,9 +66,9 @@ def parse_picture(url: str, pieces: Sequence[memoryview] = ()) -> Picture:
     return Picture(size, encoded)
 
 
-def build_unreadable() -> EndpointRefusal:
+def build_unreadable() -> RequestError:
     """The refusal of a picture that cannot be decoded; sending it again does not help."""
-    return EndpointRefusal("an image is not a readable JPEG, PNG or WEBP", param="messages", code="image_unreadable")
+    return RequestError("an image is not a readable JPEG, PNG or WEBP", param="messages", code="image_unreadable")
 
 
 def _decode_base64(encoded: Encoded) -> bytes:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from extractors.endpoint.ocr.page_words import Piece
 from extractors.endpoint.ocr.words import Line, OcrDocument, Seen, group_lines, turn_upright
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -56,7 +56,7 @@ class Ocr:
     async def read(self, pictures: tuple[Picture, ...], then: Callable[[OcrDocument], Answer]) -> Answer:
         """The words of all pictures, in order, handed to `then` in the same thread. Refuses when too much waits."""
         if self._taken >= 2 * self._workers:
-            raise EndpointRefusal("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
+            raise RequestError("overloaded: too many requests are waiting to be read", status=503, code="overloaded")
         self._taken += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_pictures, pictures, then)

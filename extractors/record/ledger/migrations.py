@@ -26,7 +26,7 @@ VERSION = sa.Table("ledger_version", METADATA, sa.Column("version", sa.Integer, 
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Create the tables or upgrade older ones. Raises ConfigurationError for a ledger of a newer version."""
+    """Create or upgrade the tables, in a transaction that locks out others. Raises ConfigurationError if it is newer."""
     current = _read_version(connection)
     if current == NEWEST:
         return

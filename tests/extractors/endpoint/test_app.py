@@ -15,7 +15,7 @@ from PIL import Image
 from extractors.endpoint.app import create_app
 from extractors.endpoint.faults.spec import Faults
 from extractors.endpoint.readers import EchoReader
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ class OverloadedReader:
     model = "offline/failing"
 
     async def answer(self, ask):
-        raise EndpointRefusal("overloaded", status=503, code="overloaded")
+        raise RequestError("overloaded", status=503, code="overloaded")
 
 
 async def test_reply_has_the_documented_shape():

@@ -13,7 +13,7 @@ import pytest
 from extractors.endpoint.app import create_app
 from extractors.endpoint.faults.rate_limit import TokenBucket
 from extractors.endpoint.readers import EchoReader
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 from extractors.endpoint.serve import Options
 
 pytestmark = pytest.mark.anyio
@@ -241,7 +241,7 @@ class FailingReader:
 
 @pytest.mark.parametrize(
     ("error", "kind", "status"),
-    [(EndpointRefusal("overloaded", status=503), "crowded", 503), (RuntimeError("a bug"), "failed", 500)],
+    [(RequestError("overloaded", status=503), "crowded", 503), (RuntimeError("a bug"), "failed", 500)],
 )
 async def test_errors_of_the_endpoint_itself_are_not_counted_as_faults(error, kind, status):
     """Each is counted as a kind of its own."""

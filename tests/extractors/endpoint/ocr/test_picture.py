@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from extractors.endpoint.ocr.picture import extract_images
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 from extractors.endpoint.wire import parse_request
 
 
@@ -77,5 +77,5 @@ def test_parse_request_ignores_image_data_outside_messages():
 
 @pytest.mark.parametrize("cut", [1, 50, 5000, -3])
 def test_parse_request_refuses_a_truncated_body(cut):
-    with pytest.raises(EndpointRefusal, match="not JSON"):
+    with pytest.raises(RequestError, match="not JSON"):
         parse_request(build_body(text_block("Read it."), image_block(build_noise_url(200, 100)))[:cut])

@@ -13,7 +13,7 @@ from extractors.endpoint.app import create_app
 from extractors.endpoint.ocr.picture import parse_picture
 from extractors.endpoint.ocr.read import Ocr
 from extractors.endpoint.readers import OcrReader
-from extractors.endpoint.refusal import EndpointRefusal
+from extractors.endpoint.refusal import RequestError
 
 pytestmark = pytest.mark.anyio
 
@@ -119,5 +119,5 @@ async def test_ocr_refuses_more_than_twice_as_many_reads_as_workers(ocr):
     reads = [ocr.read(pictures, lambda document: document.texts[0]) for _ in range(3)]
     results = await asyncio.gather(*reads, return_exceptions=True)
     assert results[:2] == ["ONE", "ONE"]
-    assert isinstance(results[2], EndpointRefusal)
+    assert isinstance(results[2], RequestError)
     assert results[2].status == 503
